@@ -1,0 +1,82 @@
+"""Every Redis name, in one place.
+
+Names of one tenant carry its id in braces, so that Redis Cluster keeps them in one slot and one
+script may touch them all.
+"""
+
+PREFIX = "tn:"
+
+# Configuration: portal -> gateways and workers.
+SNAPSHOT = PREFIX + "snapshot"
+"""String: the newest ``Snapshot`` as JSON."""
+SNAPSHOT_CHANGED = PREFIX + "snapshot:changed"
+"""Channel: a message (the version) says that ``SNAPSHOT`` is newer."""
+
+# Fleet: each process refreshes its own record before it expires.
+WORKERS = PREFIX + "workers"
+"""Set of worker ids; their records are at ``worker(id)``."""
+GATEWAYS = PREFIX + "gateways"
+"""Set of gateway process ids; their records are at ``gateway(id)``."""
+RECORD_TTL_SECONDS = 15
+
+# Usage: gateways and workers -> Celery.
+GATEWAY_EVENTS = PREFIX + "usage:gateway"
+"""Stream of ``GatewayEvent``."""
+ENGINE_EVENTS = PREFIX + "usage:engine"
+"""Stream of ``EngineEvent`` and ``WorkerInterval``."""
+EVENT_FIELD = "e"
+"""The stream entry's only field: the event as JSON."""
+INGEST_GROUP = "ledger"
+
+CELERY_PREFIX = PREFIX + "celery:"
+
+
+def worker(worker_id: str) -> str:
+    """String, expiring: a ``WorkerRecord`` as JSON."""
+    return f"{PREFIX}worker:{worker_id}"
+
+
+def gateway(gateway_id: str) -> str:
+    """String, expiring: a ``GatewayRecord`` as JSON."""
+    return f"{PREFIX}gateway:{gateway_id}"
+
+
+def requests_window(tenant_id: str, scope: str) -> str:
+    """Sorted set: request id scored by admission (ms); the last 60 s of requests of one scope."""
+    return f"{PREFIX}{{{tenant_id}}}:rpm:{scope}"
+
+
+def tokens_window(tenant_id: str, scope: str) -> str:
+    """Sorted set: request id scored by admission (ms); amounts are in ``tokens_amounts``."""
+    return f"{PREFIX}{{{tenant_id}}}:tpm:{scope}"
+
+
+def tokens_amounts(tenant_id: str, scope: str) -> str:
+    """Hash: request id -> tokens reserved or, once settled, used."""
+    return f"{PREFIX}{{{tenant_id}}}:tpm:{scope}:amounts"
+
+
+def leases(tenant_id: str, scope: str) -> str:
+    """Sorted set: request id scored by the lease's end (ms); its cardinality is the concurrency."""
+    return f"{PREFIX}{{{tenant_id}}}:leases:{scope}"
+
+
+def spend(tenant_id: str, scope: str, month: str) -> str:
+    """Integer, micro-currency: settled plus reserved money of ``month`` (YYYY-MM, tenant's zone)."""
+    return f"{PREFIX}{{{tenant_id}}}:spend:{scope}:{month}"
+
+
+def holds(tenant_id: str) -> str:
+    """Hash: request id -> JSON ``{"keys": [spend keys], "micro": reserved}`` until settled."""
+    return f"{PREFIX}{{{tenant_id}}}:holds"
+
+
+TENANT_SCOPE = "tenant"
+
+
+def app_scope(app_id: str) -> str:
+    return f"app.{app_id}"
+
+
+def key_scope(key_id: str) -> str:
+    return f"key.{key_id}"
