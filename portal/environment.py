@@ -1,0 +1,77 @@
+"""The portal's environment, read once at start into one typed object.
+
+Every secret ``X`` may come from a file named by ``X_FILE``. Without ``DATABASE_URL`` and ``REDIS_URL`` the
+servers that ``manage.py up`` runs are found through the files it leaves in ``<data>/run``.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    data: Path
+    adapter_store: Path
+    database_url: str | None
+    redis_url: str | None
+    secret_key: str | None
+    debug: bool
+    allowed_hosts: tuple[str, ...]
+    trusted_origins: tuple[str, ...]
+    https: bool
+
+
+def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
+    data = Path(env.get("TENANTRY_DATA", CHECKOUT / "var")).resolve()
+    return Environment(
+        data=data,
+        adapter_store=Path(env.get("TENANTRY_ADAPTER_STORE", data / "adapters")).resolve(),
+        database_url=env.get("DATABASE_URL") or _first_line(data / "run" / "database_url"),
+        redis_url=env.get("REDIS_URL") or _first_line(data / "run" / "redis_url"),
+        secret_key=_secret(env, "TENANTRY_SECRET_KEY") or _first_line(data / "secrets" / "django_secret_key"),
+        debug=env.get("TENANTRY_DEBUG") == "1",
+        allowed_hosts=_list(env.get("TENANTRY_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")),
+        trusted_origins=_list(env.get("TENANTRY_TRUSTED_ORIGINS", "")),
+        https=env.get("TENANTRY_HTTPS") == "1",
+    )
+
+
+def database_settings(url: str | None) -> dict[str, object]:
+    """Django's settings for a ``postgresql://`` URL; without one, a database that says what to do."""
+    if url is None:
+        return {"ENGINE": "django.db.backends.dummy"}
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        message = f"DATABASE_URL must start with postgresql://, not {parts.scheme}://"
+        raise ImproperlyConfigured(message)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def _secret(env: Mapping[str, str], name: str) -> str | None:
+    if path := env.get(f"{name}_FILE"):
+        return Path(path).read_text().strip()
+    return env.get(name)
+
+
+def _first_line(path: Path) -> str | None:
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

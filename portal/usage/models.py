@@ -1,0 +1,106 @@
+"""Usage events as they came in: each once, never changed."""
+
+from django.db import models
+
+
+class EventColumns(models.Model):
+    """``payload`` is the whole event as received; the columns are what queries need."""
+
+    event_id = models.CharField(primary_key=True, max_length=64)
+    ts = models.DateTimeField(db_index=True)
+    payload = models.JSONField()
+    ingested_at = models.DateTimeField()
+
+    class Meta:
+        abstract = True
+
+
+class GatewayUsage(EventColumns):
+    """One request as the gateway saw it; refusals too. ``tenant_id`` is plain: history outlives rows."""
+
+    request_id = models.CharField(max_length=64, unique=True)
+    tenant_id = models.UUIDField(null=True)
+    app_id = models.UUIDField(null=True)
+    key_id = models.CharField(max_length=12, blank=True)
+    alias = models.CharField(max_length=63, blank=True)
+    worker_id = models.CharField(max_length=120, blank=True)
+    endpoint = models.CharField(max_length=40)
+    outcome = models.CharField(max_length=20)
+    reason = models.CharField(max_length=60, blank=True)
+    http_status = models.PositiveSmallIntegerField()
+    stream = models.BooleanField()
+    prompt_tokens = models.PositiveIntegerField(null=True)
+    cached_tokens = models.PositiveIntegerField(null=True)
+    completion_tokens = models.PositiveIntegerField(null=True)
+    ttft_us = models.PositiveBigIntegerField(null=True)
+    duration_us = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant_id", "ts"])]
+        verbose_name = "request"
+        verbose_name_plural = "requests"
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class EngineUsage(EventColumns):
+    """One request as the engine did it, aborted or not."""
+
+    request_id = models.CharField(max_length=64, unique=True)
+    tenant_id = models.UUIDField()
+    worker_id = models.CharField(max_length=120)
+    boot_id = models.CharField(max_length=64)
+    pool_id = models.CharField(max_length=80)
+    adapter_digest = models.CharField(max_length=64, blank=True)
+    finish_reason = models.CharField(max_length=10)
+    finished_at = models.DateTimeField()
+    prompt_tokens = models.PositiveIntegerField()
+    cached_tokens = models.PositiveIntegerField()
+    completion_tokens = models.PositiveIntegerField()
+    prefill_ns = models.PositiveBigIntegerField()
+    decode_ns = models.PositiveBigIntegerField()
+    queue_ns = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant_id", "ts"]), models.Index(fields=["worker_id", "ts"])]
+        verbose_name = "engine event"
+
+    def __str__(self) -> str:
+        return self.request_id
+
+
+class WorkerTime(EventColumns):
+    """A stretch ``[ts, end)`` of a worker's life: start-up, busy, and the rest idle."""
+
+    worker_id = models.CharField(max_length=120)
+    boot_id = models.CharField(max_length=64)
+    pool_id = models.CharField(max_length=80)
+    end = models.DateTimeField()
+    startup_ns = models.PositiveBigIntegerField()
+    busy_ns = models.PositiveBigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["worker_id", "ts"])]
+        verbose_name = "worker interval"
+
+    def __str__(self) -> str:
+        return f"{self.worker_id} {self.ts:%Y-%m-%d %H:%M:%S}"
+
+
+class ParkedEvent(models.Model):
+    """A stream entry that is no usage event: kept whole, with the reason, so that nothing is lost."""
+
+    stream = models.CharField(max_length=60)
+    entry_id = models.CharField(max_length=40)
+    raw = models.BinaryField()
+    code = models.CharField(max_length=60)
+    error = models.TextField()
+    parked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-parked_at"]
+        constraints = [models.UniqueConstraint(fields=["stream", "entry_id"], name="parked_once")]
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.entry_id}"
