@@ -96,7 +96,6 @@ class Leash:
         self._owner: int | None = options.owner
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._told_to_stop = False
-        self._status: int | None = None
 
     def run(self) -> int:
         """Return the command's exit status; 128 + n when signal n ended it, 125 without an owner."""
@@ -140,43 +139,31 @@ class Leash:
         )
 
     def _watch(self, child: subprocess.Popen[bytes]) -> int:
-        self._wait(lambda: self._told_to_stop or self._ended(child), timeout=None)
-        if not self._ended(child):
+        self._wait(lambda: self._told_to_stop or _ended(child), timeout=None)
+        if not _ended(child):
             child.send_signal(self._stop_signal)
-            self._wait(lambda: self._ended(child), timeout=self._grace)
-        if self._ended(child):
-            self._end_leftovers()
+            self._wait(lambda: _ended(child), timeout=self._grace)
+        if _ended(child):
+            self._end_leftovers(child)
         self._kill_all(child)
-        return self._exit_status(child)
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
 
-    def _exit_status(self, child: subprocess.Popen[bytes]) -> int:
-        status = child.returncode if child.returncode is not None else -signal.SIGKILL
-        return status if status >= 0 else 128 - status
-
-    def _ended(self, child: subprocess.Popen[bytes]) -> bool:
-        ended = child.poll() is not None
-        if ended:
-            _reap_strangers()
-        return ended
-
-    def _end_leftovers(self) -> None:
-        left = descendants(os.getpid())
-        for pid in left:
+    def _end_leftovers(self, child: subprocess.Popen[bytes]) -> None:
+        """Ask what the command left behind to end."""
+        for pid in descendants(os.getpid()):
             _signal(pid, signal.SIGTERM)
         grace = min(self._grace, LEFTOVER_GRACE_SECONDS)
-        self._wait(lambda: _reap_strangers() or not descendants(os.getpid()), timeout=grace)
+        self._wait(lambda: _ended(child) and not descendants(os.getpid()), timeout=grace)
 
     def _kill_all(self, child: subprocess.Popen[bytes]) -> None:
         """SIGKILL until nothing is left: what is killed may have had children that now are ours."""
         while left := descendants(os.getpid()):
             for pid in left:
                 _signal(pid, signal.SIGKILL)
-            self._wait(lambda: self._ended(child), timeout=1.0)
-            if child.returncode is not None:
-                _reap_strangers()
-        child.poll()
+            self._wait(lambda: _ended(child) and not descendants(os.getpid()), timeout=0.5)
+        _ended(child)
 
-    def _wait(self, done: Callable[[], bool | None], *, timeout: float | None) -> None:
+    def _wait(self, done: Callable[[], bool], *, timeout: float | None) -> None:
         """Return when ``done()``, looked at after each signal and once a second, or after ``timeout``."""
         deadline = None if timeout is None else time.monotonic() + timeout
         watched, owner_gone = self._watched()
@@ -217,11 +204,16 @@ def _signal(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def _reap_strangers() -> None:
-    """Collect ended processes that became our children by the death of their parent."""
+def _ended(child: subprocess.Popen[bytes]) -> bool:
+    """Whether ``child`` has ended; also collects orphans that became ours and have ended."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        # Looked at without collecting: the child's own status is for Popen to collect.
+        while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if found.si_pid == child.pid:
+                child.poll()
+            else:
+                os.waitpid(found.si_pid, 0)
+    return child.poll() is not None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
