@@ -3,7 +3,9 @@
 The voices must answer the same to *any* text, so variety is all that counts: questions from parts,
 loose words, other alphabets and plain noise, with and without a system prompt and earlier turns.
 """
+# ruff: noqa: RUF001 -- other alphabets are the point
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -24,7 +26,7 @@ _THINGS: Final = (
     "our contract", "the history of Rome", "a doctor near me", "JSON", "the moon", "nothing at all",
 )  # fmt: skip
 _TAILS: Final = ("?", "?", "?", "", ".", "!", " please?", " today?", ", and why?", " in short", "??", "...")
-_WORDS: Final = (
+_WORDS: Final = (  # noqa: SIM905 -- a list would be all quotation marks
     "the of and to in is it you that was for on are with as at be this have from or one had by word but "
     "not what all were we when your can said there use an each which she do how their if will up other "
     "about out many then them these so some her would make like him into time has look two more write go "
@@ -41,6 +43,8 @@ _SYSTEM: Final = (
 )  # fmt: skip
 
 LONGEST_TEXT: Final = 700
+SHARE_SYSTEM: Final = 0.4
+SHARE_HISTORY: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +63,49 @@ def question(rng: Random) -> str:
 
 def text(rng: Random, *, longest: int = LONGEST_TEXT) -> str:
     """Any text of 1 to ``longest`` characters, short ones more often."""
-    kind = rng.random()
-    if kind < 0.4:  # noqa: PLR2004 -- shares of a whole
+    (kind,) = rng.choices(tuple(_SHARES), weights=tuple(_SHARES.values()))
+    if kind == "question":
         return question(rng)[:longest]
-    length = round(longest ** rng.random())
-    if kind < 0.7:  # noqa: PLR2004
-        words = (rng.choice((*_WORDS, rng.choice(_THINGS))) for _ in range(length // 4 + 1))
-        return " ".join(words)[:length]
-    if kind < 0.8:  # noqa: PLR2004
-        return " ".join(rng.choice(_FOREIGN) for _ in range(length // 16 + 1))[:length]
-    if kind < 0.9:  # noqa: PLR2004
-        return " ".join(question(rng) for _ in range(length // 30 + 1))[:length]
+    length = round(float(longest) ** rng.random())
+    return _OF_LENGTH[kind](rng, length)[:length]
+
+
+def _words(rng: Random, length: int) -> str:
+    return " ".join(rng.choice((*_WORDS, rng.choice(_THINGS))) for _ in range(length // 4 + 1))
+
+
+def _foreign(rng: Random, length: int) -> str:
+    return " ".join(rng.choice(_FOREIGN) for _ in range(length // 16 + 1))
+
+
+def _questions(rng: Random, length: int) -> str:
+    return " ".join(question(rng) for _ in range(length // 30 + 1))
+
+
+def _repeated(rng: Random, length: int) -> str:
+    # The hardest: no position in it stands out.
+    pieces = (_noise(rng, rng.randint(1, 20)), chr(rng.randint(97, 122)), rng.choice(_WORDS) + " ")
+    return rng.choice(pieces) * length
+
+
+def _noise(rng: Random, length: int) -> str:
     return "".join(chr(rng.choice((rng.randint(32, 126), rng.randint(160, 0x2FF)))) for _ in range(length))
+
+
+_SHARES: Final = {
+    "question": 0.4, "words": 0.2, "foreign": 0.1, "questions": 0.05, "repeated": 0.2, "noise": 0.05,
+}  # fmt: skip
+_OF_LENGTH: Final[dict[str, Callable[[Random, int], str]]] = {
+    "words": _words, "foreign": _foreign, "questions": _questions, "repeated": _repeated, "noise": _noise,
+}  # fmt: skip
 
 
 def conversation(rng: Random, *, longest: int = LONGEST_TEXT) -> list[Message]:
     """A conversation that ends with the user's turn. ``longest`` bounds each turn, in characters."""
     turns: list[Message] = []
-    if rng.random() < 0.4:  # noqa: PLR2004
+    if rng.random() < SHARE_SYSTEM:
         turns.append(Message("system", rng.choice((rng.choice(_SYSTEM), text(rng, longest=longest)))))
-    if rng.random() < 0.4:  # noqa: PLR2004
+    if rng.random() < SHARE_HISTORY:
         for _ in range(rng.randint(1, 4)):
             turns += [Message("user", text(rng, longest=longest)), Message("assistant", _old_answer(rng))]
     turns.append(Message("user", text(rng, longest=longest)))

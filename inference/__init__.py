@@ -1,0 +1,1 @@
+"""vLLM workers: started, locked down and metered. Knows the contract, nothing of portal or LiteLLM."""
