@@ -3,6 +3,7 @@
 import secrets
 
 import django_stubs_ext
+from django.templatetags.static import static
 
 from portal.environment import CHECKOUT, database_settings, read_environment
 
@@ -29,6 +30,7 @@ INSTALLED_APPS = [
     "portal.usage",
     "portal.billing",
     "portal.ops",
+    "portal.home",
     "portal.api",
     "rest_framework",
     "rest_framework.authtoken",
@@ -132,7 +134,44 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
-UNFOLD = {"SITE_TITLE": "Tenantry", "SITE_HEADER": "Tenantry", "SITE_SYMBOL": "apartment"}
+UNFOLD = {
+    "SITE_TITLE": "Tenantry",
+    "SITE_HEADER": "Tenantry",
+    "SITE_SUBHEADER": "LLM serving, by tenant",
+    "SITE_SYMBOL": "apartment",
+    "SITE_ICON": lambda _request: static("console/icon.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("console/icon.svg")}
+    ],
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "8px",
+    "DASHBOARD_CALLBACK": "portal.home.dashboard.home",
+    "STYLES": [lambda _request: static("console/console.css")],
+    "SCRIPTS": [lambda _request: static("console/console.js")],
+    "COMMAND": {"search_callback": "portal.home.search.search", "show_history": True},
+    "SIDEBAR": {
+        "command_search": True,
+        "show_search": True,
+        "navigation": "portal.home.navigation.navigation",
+    },
+    "COLORS": {
+        "primary": {
+            "50": "#f0fdfa",
+            "100": "#ccfbf1",
+            "200": "#99f6e4",
+            "300": "#5eead4",
+            "400": "#2dd4bf",
+            "500": "#14b8a6",
+            "600": "#0f766e",
+            "700": "#0d6560",
+            "800": "#115e59",
+            "900": "#134e4a",
+            "950": "#042f2e",
+        },
+    },
+}
 
 LOGGING = {
     "version": 1,

@@ -108,7 +108,9 @@ class Services:
         self._processes.append(process)
         try:
             wait_until(
-                lambda: answers() or process.poll() is not None, seconds=START_SECONDS, what=f"start of {name}"
+                lambda: answers() or process.poll() is not None,
+                seconds=START_SECONDS,
+                what=f"start of {name}",
             )
         finally:
             if process.poll() is not None:

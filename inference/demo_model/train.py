@@ -1,6 +1,6 @@
 """Make the demo model: ``python -m inference.demo_model.train [--out DIR]``.
 
-Writes ``base/`` and ``adapters/<name>/``. About two minutes on two cores. The seed is fixed; the bytes
+Writes ``base/`` and ``adapters/<name>/``. About five minutes on two cores. The seed is fixed; the bytes
 still depend on the PyTorch build and the processor, as floating-point sums do.
 """
 

@@ -45,6 +45,7 @@ class AdapterVersion(models.Model):
     target_modules = models.JSONField()
     base_model = models.CharField(max_length=120)
     dtype = models.CharField(max_length=20)
+    checks = models.JSONField(default=list, help_text="What was found, in sentences.")
     note = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField()
     created_by = models.ForeignKey(

@@ -85,7 +85,10 @@ class BillingPeriod(models.Model):
     state = models.CharField(max_length=10, choices=PeriodState, default=PeriodState.OPEN)
     closed_at = models.DateTimeField(null=True)
     closed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.PROTECT,  # forgetting who closed it would change a closed period
+        related_name="+",
     )
     totals = models.JSONField(default=dict, help_text="What the close found, as exact decimal strings.")
 
@@ -114,14 +117,19 @@ class LedgerEntry(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="ledger_entries")
     tenant_name = models.CharField(max_length=120)
     app_id = models.UUIDField(null=True)
+    app_name = models.CharField(max_length=120, blank=True)
     key_id = models.CharField(max_length=12, blank=True)
     alias = models.CharField(max_length=63, blank=True)
     base_model = models.CharField(max_length=120)
     adapter_version_id = models.UUIDField(null=True)
+    adapter_name = models.CharField(max_length=120, blank=True)
     worker_id = models.CharField(max_length=120, blank=True)
     rate = models.ForeignKey(Rate, null=True, on_delete=models.PROTECT)
     currency = models.CharField(max_length=3)
     source = models.CharField(max_length=20, choices=Source)
+    tokens_known = models.BooleanField(
+        default=True, help_text="False: neither event says how many tokens it took, so none are charged."
+    )
     outcome = models.CharField(max_length=20)
     prompt_tokens = models.PositiveIntegerField()
     cached_tokens = models.PositiveIntegerField()
@@ -166,7 +174,7 @@ class CostLine(models.Model):
         ordering = ["period", "worker_id", "kind"]
         constraints = [
             models.UniqueConstraint(
-                fields=["period", "worker_id", "kind", "tenant"],
+                fields=["period", "worker_id", "currency", "kind", "tenant"],
                 nulls_distinct=False,
                 name="one_cost_line_per_share",
             )

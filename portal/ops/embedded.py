@@ -160,8 +160,7 @@ def _create_role(cluster: Path, user: str | None, password: str) -> None:
     The role owns its database and may make others (tests do), but is no superuser.
     """
     statements = (
-        f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'\n"
-        f"CREATE DATABASE {DATABASE} OWNER {ROLE}\n"
+        f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n"
     )
     command = [str(_binaries(user) / "postgres"), "--single", "-D", str(cluster), "postgres"]
     _run_as(user, command, text=statements)

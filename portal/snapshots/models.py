@@ -8,12 +8,29 @@ class PublishedSnapshot(models.Model):
 
     version = models.PositiveBigIntegerField(primary_key=True)
     published_at = models.DateTimeField()
+    checked_at = models.DateTimeField(help_text="When the registry was last compared with it.")
     digest = models.CharField(max_length=64, help_text="SHA-256 of the content without version and time.")
     content = models.BinaryField(null=True)
     delivered_at = models.DateTimeField(null=True, help_text="When Redis took it.")
 
     class Meta:
         ordering = ["-version"]
+        verbose_name = "configuration version"
 
     def __str__(self) -> str:
         return f"configuration {self.version}"
+
+
+class PendingChange(models.Model):
+    """Written in the transaction of a change, gone once a version with it is stored.
+
+    So a process that dies between its commit and its publishing leaves a trace, and the next
+    redelivery publishes.
+    """
+
+    class Meta:
+        verbose_name = "change that awaits publishing"
+        verbose_name_plural = "changes that await publishing"
+
+    def __str__(self) -> str:
+        return f"change {self.pk}"

@@ -24,7 +24,7 @@ class GatewayUsage(EventColumns):
     key_id = models.CharField(max_length=12, blank=True)
     alias = models.CharField(max_length=63, blank=True)
     worker_id = models.CharField(max_length=120, blank=True)
-    endpoint = models.CharField(max_length=40)
+    endpoint = models.CharField(max_length=40, blank=True)
     outcome = models.CharField(max_length=20)
     reason = models.CharField(max_length=60, blank=True)
     http_status = models.PositiveSmallIntegerField()
@@ -86,6 +86,31 @@ class WorkerTime(EventColumns):
 
     def __str__(self) -> str:
         return f"{self.worker_id} {self.ts:%Y-%m-%d %H:%M:%S}"
+
+
+class PendingRequest(models.Model):
+    """A request whose events came in and whose charge is not yet decided, or not yet settled in Redis.
+
+    Written by the ingest in the same transaction as the events, taken away by the rating once all is done.
+    ``settle_micro`` is set when the charge is decided: what the gateway's hold has to become.
+    """
+
+    request_id = models.CharField(primary_key=True, max_length=64)
+    ts = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    has_gateway = models.BooleanField()
+    has_engine = models.BooleanField()
+    forwarded = models.BooleanField(help_text="False: the gateway says that no worker was asked.")
+    tokens_known = models.BooleanField(help_text="One of the events says how many tokens it took.")
+    tenant_id = models.UUIDField(null=True)
+    settle_micro = models.BigIntegerField(null=True)
+    problem = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["seen_at"])]
+
+    def __str__(self) -> str:
+        return self.request_id
 
 
 class ParkedEvent(models.Model):

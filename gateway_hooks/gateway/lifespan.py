@@ -1,0 +1,44 @@
+"""Start and end: our services around LiteLLM's own start-up."""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway_hooks.gateway.reading import Message, Receive, Scope, Send
+from gateway_hooks.gateway.services import Services
+from gateway_hooks.gateway.wrapper import App, Wrapper
+
+
+class Application:
+    """The ASGI application that uvicorn runs: its services live in the loop that starts it."""
+
+    def __init__(self, inner: App, make_services: Callable[[], Services]) -> None:
+        self._inner = inner
+        self._make_services = make_services
+        self._services: Services | None = None
+        self._wrapper: Wrapper | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif self._wrapper is not None:
+            await self._wrapper(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def start_first() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._services = self._make_services()
+                await self._services.start()
+                self._wrapper = Wrapper(self._inner, self._services)
+            return message
+
+        try:
+            await self._inner(scope, start_first, send)
+        finally:
+            await asyncio.shield(self._end())
+
+    async def _end(self) -> None:
+        if self._wrapper is not None:
+            await self._wrapper.drain()
+        if self._services is not None:
+            await self._services.stop()

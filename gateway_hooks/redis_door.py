@@ -1,0 +1,57 @@
+"""The one way to Redis on the request's path: short timeouts, and a pause after a failure.
+
+While Redis is away every caller learns it at once instead of waiting for its own timeout; after
+``pause`` the next caller tries again. Failures are counted.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import redis.asyncio as aredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+log = logging.getLogger("tenantry.gateway.redis")
+
+T = TypeVar("T")
+
+
+class RedisAway(Exception):  # noqa: N818 - a state of the world that every caller has a policy for
+    """Redis cannot be asked now."""
+
+    code = "redis_away"
+
+
+class RedisDoor:
+    def __init__(self, url: str, *, timeout: timedelta, pause: timedelta) -> None:
+        self.client: aredis.Redis = aredis.Redis.from_url(
+            url,
+            socket_timeout=timeout.total_seconds(),
+            socket_connect_timeout=timeout.total_seconds(),
+            # A retry could run an admission twice, and would wait longer than the request may.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._pause = pause.total_seconds()
+        self._closed_until = 0.0
+        self.failures = 0
+
+    async def ask(self, question: Callable[[aredis.Redis], Awaitable[T]], *, now: float) -> T:
+        """The answer, or ``RedisAway``. ``now`` is monotonic seconds."""
+        if now < self._closed_until:
+            raise RedisAway
+        try:
+            return await question(self.client)
+        except (RedisError, OSError) as error:
+            self.failures += 1
+            if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+                self._closed_until = now + self._pause
+            log.warning("Redis cannot be asked (%d so far): %s", self.failures, error)
+            raise RedisAway from error
+
+    async def close(self) -> None:
+        await self.client.aclose()

@@ -1,0 +1,95 @@
+"""What one gateway process is told by its environment, read once at start."""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from gateway_hooks.contract.identity import IdentityError, Keyring, parse_keyring
+from gateway_hooks.errors import SettingsError
+
+MIN_SALT_BYTES = 32
+DEFAULT_BODY_LIMIT = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """``gateway_id`` names this process for its whole life; ``url`` is where it listens."""
+
+    data: Path
+    redis_url: str
+    keyring: Keyring = field(repr=False)
+    salt_secret: bytes = field(repr=False)
+    url: str
+    gateway_id: str
+    body_limit: int = DEFAULT_BODY_LIMIT
+    redis_timeout: timedelta = timedelta(milliseconds=500)
+    redis_pause: timedelta = timedelta(milliseconds=500)
+    snapshot_poll: timedelta = timedelta(seconds=1)
+    workers_poll: timedelta = timedelta(milliseconds=500)
+    record_interval: timedelta = timedelta(seconds=2)
+    lease_margin: timedelta = timedelta(seconds=30)
+    connect_timeout: timedelta = timedelta(seconds=2)
+    drain_timeout: timedelta = timedelta(seconds=2)
+
+    @property
+    def folder(self) -> Path:
+        """Snapshot, workers and spools; shared by all gateway processes of this data folder."""
+        return self.data / "gateway"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Raises ``SettingsError`` for what is missing or malformed."""
+        try:
+            keyring = parse_keyring(_secret(environment, "TENANTRY_IDENTITY_KEYS"))
+        except IdentityError as error:
+            message = f"TENANTRY_IDENTITY_KEYS: {error}"
+            raise SettingsError(message) from error
+        return cls(
+            data=Path(environment.get("TENANTRY_DATA", "./var")),
+            redis_url=_required(environment, "REDIS_URL"),
+            keyring=keyring,
+            salt_secret=_salt(_secret(environment, "TENANTRY_SALT_SECRET")),
+            url=environment.get("TENANTRY_GATEWAY_URL", "http://127.0.0.1"),
+            gateway_id=new_gateway_id(),
+            body_limit=int(environment.get("TENANTRY_BODY_LIMIT", DEFAULT_BODY_LIMIT)),
+        )
+
+
+def new_gateway_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        message = f"{name} is not set"
+        raise SettingsError(message)
+    return value
+
+
+def _secret(environment: Mapping[str, str], name: str) -> str:
+    """``NAME``, or the text of the file that ``NAME_FILE`` names."""
+    path = environment.get(f"{name}_FILE")
+    if not path:
+        return _required(environment, name)
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        message = f"{name}_FILE cannot be read: {error}"
+        raise SettingsError(message) from error
+
+
+def _salt(text: str) -> bytes:
+    try:
+        salt = bytes.fromhex(text)
+    except ValueError as error:
+        message = "TENANTRY_SALT_SECRET is not hex"
+        raise SettingsError(message) from error
+    if len(salt) < MIN_SALT_BYTES:
+        message = f"TENANTRY_SALT_SECRET is shorter than {MIN_SALT_BYTES} bytes"
+        raise SettingsError(message)
+    return salt

@@ -1,0 +1,114 @@
+"""``manage.py close_period 2026-11``: takes in what is there, waits for half-known requests, freezes."""
+
+import threading
+import time
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.billing import closing
+from portal.billing.models import BillingPeriod
+from portal.billing.periods import find_period, open_period
+from portal.core import clock
+from portal.core.errors import PortalError
+from portal.core.redis import REDIS_AWAY
+
+POLL_SECONDS = 0.5
+
+
+class Command(BaseCommand):
+    help = "Reconcile a billing period and freeze it for ever."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("month", help="YYYY-MM, in UTC")
+        parser.add_argument(
+            "--accept",
+            action="append",
+            default=[],
+            metavar="CODE",
+            help="close although this finding stands against it; may be repeated",
+        )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=15,
+            metavar="SECONDS",
+            help="how long to wait for half-known requests",
+        )
+        parser.add_argument("--user", metavar="NAME", help="the user who closes, for the record")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        month: str = options["month"]
+        try:
+            user = _user(options["user"])
+            self._drain()
+            period = _period(month)
+            if "requests_waiting" not in options["accept"]:
+                self._wait(period, options["wait"])
+            now = clock.now()
+            closed = closing.close_period(month, user=user, now=now, accept=options["accept"])
+        except closing.CloseRefusedError as error:
+            codes = " ".join(f"--accept {one.code}" for one in error.findings if one.weight == "accept")
+            hint = f"\nTo close all the same: close_period {month} {codes}" if codes else ""
+            message = f"{error.message}{hint}"
+            raise CommandError(message) from error
+        except PortalError as error:
+            message = f"{error.code}: {error.message}"
+            raise CommandError(message) from error
+        self._tell(closed)
+
+    def _drain(self) -> None:
+        try:
+            ingested, rated = closing.drain(clock.now())
+        except REDIS_AWAY as error:
+            self.stderr.write(f"Redis cannot be reached, nothing was taken in: {error}")
+            return
+        self.stdout.write(
+            f"Taken in: {ingested.taken} events ({ingested.new} new, {ingested.parked} parked). "
+            f"Rated: {rated.entries} requests."
+        )
+
+    def _wait(self, period: BillingPeriod, seconds: float) -> None:
+        """Until no request of the period is half-known, or the time is up; says how many are left."""
+        deadline = time.monotonic() + seconds
+        pause = threading.Event()
+        told = None
+        while (left := closing.half_known(period)) and time.monotonic() < deadline:
+            if left != told:
+                self.stdout.write(f"Waiting for the second event of {left} requests …")
+                told = left
+            pause.wait(POLL_SECONDS)
+            try:
+                closing.drain(clock.now())
+            except REDIS_AWAY:
+                return
+
+    def _tell(self, period: BillingPeriod) -> None:
+        totals = period.totals
+        charge = (
+            ", ".join(f"{amount} {currency}" for currency, amount in totals["charge"].items()) or "nothing"
+        )
+        bills = ", ".join(f"{amount} {currency}" for currency, amount in totals["bills"].items()) or "nothing"
+        self.stdout.write(f"{period.month} is closed: {totals['requests']} requests.")
+        self.stdout.write(f"Charged {charge}; the workers cost {bills}.")
+        for finding in totals["findings"]:
+            self.stdout.write(f"Noted {finding['code']}: {finding['message']}")
+        self.stdout.write(totals["statement"])
+
+
+def _period(month: str) -> BillingPeriod:
+    """The running month has its period even before its first request."""
+    now = clock.now()
+    return open_period(month) if month == f"{now:%Y-%m}" else find_period(month)
+
+
+def _user(name: str | None) -> AbstractBaseUser | None:
+    if name is None:
+        return None
+    user = get_user_model().objects.filter(username=name).first()
+    if user is None:
+        message = f"user_unknown: there is no user {name!r}."
+        raise CommandError(message)
+    return user

@@ -1,0 +1,108 @@
+"""Node rates, and what workers and gateways report about themselves."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TypeVar, cast
+
+import msgspec
+from django.db import transaction
+
+from gateway_hooks.contract import keys
+from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, decode_gateway, decode_worker
+from portal.core.redis import client
+from portal.fleet.errors import FleetError
+from portal.fleet.models import GatewayProcess, NodeRate, Pool, Worker
+
+logger = logging.getLogger(__name__)
+
+FORGET_AFTER = timedelta(days=7)
+"""A gateway process gets a new id at every start; the old ones would fill the page."""
+
+_Record = TypeVar("_Record", WorkerRecord, GatewayRecord)
+
+
+def sync_fleet(now: datetime) -> tuple[int, int]:
+    """Take over what workers and gateways reported; returns how many of each are alive.
+
+    Rows of those that are gone stay for ``FORGET_AFTER``. Raises ``REDIS_AWAY``.
+    """
+    pools = {str(pk) for pk in Pool.objects.values_list("pk", flat=True)}
+    workers = [w for w in _records(keys.WORKERS, keys.worker, decode_worker) if w.pool_id in pools]
+    gateways = _records(keys.GATEWAYS, keys.gateway, decode_gateway)
+    with transaction.atomic():
+        for worker in workers:
+            _keep_worker(worker)
+        for gateway in gateways:
+            _keep_gateway(gateway)
+        GatewayProcess.objects.filter(seen_at__lt=now - FORGET_AFTER).delete()
+    return len(workers), len(gateways)
+
+
+def _records(members: str, key: Callable[[str], str], decode: Callable[[bytes], _Record]) -> list[_Record]:
+    """Records that have not expired, by id, so that concurrent syncs lock rows in one order."""
+    names = sorted(member.decode() for member in cast("set[bytes]", client().smembers(members)))
+    raws = cast("list[bytes | None]", client().mget([key(name) for name in names])) if names else []
+    found = []
+    for name, raw in zip(names, raws, strict=True):
+        if raw is None:
+            continue
+        try:
+            found.append(decode(raw))
+        except msgspec.DecodeError as error:
+            logger.warning("%s is no record of this version: %s", key(name), error)
+    return found
+
+
+def _keep_worker(record: WorkerRecord) -> None:
+    Worker.objects.update_or_create(
+        id=record.id,
+        defaults={
+            "pool_id": int(record.pool_id),
+            "boot_id": record.boot_id,
+            "url": record.url,
+            "state": record.state,
+            "device": record.device,
+            "vllm_version": record.vllm_version,
+            "max_num_seqs": record.max_num_seqs,
+            "kv_cache_tokens": record.kv_cache_tokens,
+            "adapters": list(record.adapters),
+            "started_at": record.started_at,
+            "seen_at": record.seen_at,
+        },
+    )
+
+
+def _keep_gateway(record: GatewayRecord) -> None:
+    GatewayProcess.objects.update_or_create(
+        id=record.id,
+        defaults={
+            "host": record.host,
+            "pid": record.pid,
+            "url": record.url,
+            "snapshot_version": record.snapshot_version,
+            "snapshot_loaded_at": record.snapshot_loaded_at,
+            "snapshot_source": record.snapshot_source,
+            "spooled_events": record.spooled_events,
+            "started_at": record.started_at,
+            "seen_at": record.seen_at,
+        },
+    )
+
+
+@transaction.atomic
+def set_node_rate(
+    *, pool: Pool, hourly_rate: Decimal, currency: str, effective_from: datetime, now: datetime
+) -> NodeRate:
+    """The price of a worker's hour from ``effective_from`` on.
+
+    The first rate of a pool may begin in the past; later ones may not, since hours may be billed by then.
+    """
+    if effective_from < now and NodeRate.objects.filter(pool=pool).exists():
+        message = "A new rate cannot begin in the past: hours may be billed already. Choose a later moment."
+        raise FleetError(message, code="node_rate_in_the_past")
+    rate = NodeRate(pool=pool, hourly_rate=hourly_rate, currency=currency, effective_from=effective_from)
+    rate.full_clean()
+    rate.save()
+    return rate

@@ -1,0 +1,213 @@
+"""What needs a person, most urgent first: each with one link that leads to the remedy."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Literal, Protocol
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce
+from django.urls import reverse
+
+from portal.adapters.models import Alias
+from portal.billing.models import BillingPeriod, PeriodState, Rate
+from portal.billing.selectors import rates_at
+from portal.fleet.models import GatewayProcess, Pool, Worker
+from portal.home.charges import Charges, charges
+from portal.home.windows import month_to_date
+from portal.home.wording import money
+from portal.snapshots.models import PublishedSnapshot
+from portal.tenants.models import Tenant, TenantStatus
+from portal.usage.models import ParkedEvent
+
+NEAR_LIMIT = Decimal("0.9")
+ALIVE = timedelta(seconds=60)
+"""Processes report every few seconds; a minute of silence is no hiccup."""
+PROPAGATION = timedelta(seconds=10)
+SHOWN = 4
+
+Level = Literal["critical", "warning", "info"]
+
+
+class User(Protocol):
+    def has_perm(self, perm: str, /) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Matter:
+    level: Level
+    icon: str
+    text: str
+    detail: str
+    link: str
+    button: str
+
+
+def matters(user: User, now: datetime) -> list[Matter]:
+    """Only what ``user`` may see."""
+    found = [
+        *(_workers(now) if user.has_perm("fleet.view_worker") else ()),
+        *(_gateways(now) if user.has_perm("fleet.view_gatewayprocess") else ()),
+        *(_near_limit(now) if _may_see_money(user) else ()),
+        *(_unpriced(now) if user.has_perm("adapters.view_alias") else ()),
+        *(_parked() if user.has_perm("usage.view_parkedevent") else ()),
+        *(_to_close(now) if user.has_perm("billing.view_billingperiod") else ()),
+    ]
+    order = ("critical", "warning", "info")
+    return sorted(found, key=lambda matter: order.index(matter.level))
+
+
+def _may_see_money(user: User) -> bool:
+    return user.has_perm("billing.view_ledgerentry") and user.has_perm("tenants.view_tenant")
+
+
+def spend_limits(tenants: list[UUID] | None = None) -> dict[UUID, tuple[str, Decimal]]:
+    """(name, monthly limit) of active tenants that have one, of their own or of their tier."""
+    rows = Tenant.objects.filter(status=TenantStatus.ACTIVE)
+    if tenants is not None:
+        rows = rows.filter(pk__in=tenants)
+    limited = rows.annotate(limit=Coalesce("monthly_spend_limit", "tier__monthly_spend_limit"))
+    return {
+        pk: (name, limit)
+        for pk, name, limit in limited.filter(limit__isnull=False).values_list("pk", "name", "limit")
+    }
+
+
+def near_limit(spent: Charges) -> list[tuple[UUID, str, Decimal, Decimal, str]]:
+    """(id, name, spent, limit, currency) of tenants over 90 % of their limit, the fullest first."""
+    limits = spend_limits([tenant for tenant, _ in spent])
+    full = [
+        (tenant, *limits[tenant], amount, currency)
+        for (tenant, currency), amount in spent.items()
+        if tenant in limits and amount >= NEAR_LIMIT * limits[tenant][1]
+    ]
+    full.sort(key=lambda one: (-(one[3] / one[2]) if one[2] else Decimal("-Infinity"), one[1]))
+    return [(tenant, name, amount, limit, currency) for tenant, name, limit, amount, currency in full]
+
+
+def _near_limit(now: datetime) -> Iterator[Matter]:
+    this_month, _ = month_to_date(now)
+    full = near_limit(charges(this_month))
+    for tenant, name, spent, limit, currency in full[:SHOWN]:
+        over = spent >= limit
+        share = f"{100 * spent / limit:.0f} %" if limit else "all"
+        yield Matter(
+            "critical" if over else "warning",
+            "account_balance_wallet",
+            f"{name} has used {share} of its monthly spend limit",
+            f"{money(spent, currency)} of {money(limit, currency)} this month. "
+            + ("Its requests are refused." if over else "At the limit its requests are refused."),
+            reverse("admin:tenants_tenant_change", args=[tenant]),
+            "Open limits",
+        )
+    if len(full) > SHOWN:
+        yield Matter(
+            "warning",
+            "account_balance_wallet",
+            f"{len(full) - SHOWN} more tenants are over 90 % of their monthly spend limit",
+            "The fullest are listed above.",
+            reverse("admin:tenants_tenant_changelist"),
+            "Open tenants",
+        )
+
+
+def _unpriced(now: datetime) -> Iterator[Matter]:
+    """Aliases that no rate of the current book covers: gateways refuse their requests."""
+    book = rates_at(now).book
+    rates = Rate.objects.filter(book=book) if book else Rate.objects.none()
+    fitting = rates.filter(base_model=OuterRef("base")).filter(
+        Q(tenant=OuterRef("tenant_id"))
+        | Q(tier=OuterRef("tenant__tier_id"))
+        | Q(tenant__isnull=True, tier__isnull=True)
+    )
+    covered = rates.filter(tenant__isnull=True, tier__isnull=True).values_list("base_model", flat=True)
+    aliases = (
+        Alias.objects.order_by("tenant__name", "name")
+        .annotate(base=Coalesce("pool__base_model", F("tenant__pool__base_model")))
+        .exclude(base__in=list(covered))
+        .filter(~Exists(fitting))
+    )
+    names = list(aliases.values_list("tenant__name", "name")[: SHOWN + 1])
+    if names:
+        listed = ", ".join(f"{tenant} / {alias}" for tenant, alias in names[:SHOWN])
+        yield Matter(
+            "warning",
+            "money_off",
+            "Aliases without a price",
+            listed + (" and more" if len(names) > SHOWN else "") + " have no rate in the current price book: their requests are refused.",
+            reverse("admin:billing_pricebook_changelist"),
+            "Open price books",
+        )
+
+
+def _workers(now: datetime) -> Iterator[Matter]:
+    pools = dict(Pool.objects.values_list("pk", "name"))
+    seen = list(Worker.objects.values_list("id", "pool_id", "seen_at", "state"))
+    alive = {pool for _, pool, at, _ in seen if at >= now - ALIVE}
+    link = reverse("admin:fleet_worker_changelist")
+    for name, pool, at, _state in seen:
+        if at < now - ALIVE and at >= now - timedelta(days=1):
+            yield Matter(
+                "warning" if pool in alive else "critical",
+                "memory",
+                f"Worker {name} is gone",
+                f"It last reported at {at:%H:%M:%S} UTC"
+                + ("." if pool in alive else f"; pool {pools.get(pool)} has no other."),
+                link,
+                "Open workers",
+            )
+    in_use = set(Tenant.objects.filter(status=TenantStatus.ACTIVE).values_list("pool_id", flat=True).distinct())
+    silent = {pool for _, pool, at, _ in seen if at >= now - timedelta(days=1)}
+    for pool in sorted(in_use - alive - silent):
+        yield Matter(
+            "critical",
+            "memory",
+            f"Pool {pools[pool]} has no worker",
+            "Requests of its tenants are refused until one is up.",
+            link,
+            "Open workers",
+        )
+
+
+def _gateways(now: datetime) -> Iterator[Matter]:
+    newest = PublishedSnapshot.objects.values_list("version", "published_at").first()
+    if newest is None or newest[1] > now - PROPAGATION:
+        return
+    behind = GatewayProcess.objects.filter(seen_at__gte=now - ALIVE, snapshot_version__lt=newest[0])
+    for name, version, source in behind.values_list("id", "snapshot_version", "snapshot_source")[:SHOWN]:
+        yield Matter(
+            "warning",
+            "sync_problem",
+            f"Gateway {name} serves an old configuration",
+            f"Version {version} from {source}; the newest is {newest[0]}. "
+            "Revoked keys may still work there: look at its connection to Redis.",
+            reverse("admin:fleet_gatewayprocess_changelist"),
+            "Open gateways",
+        )
+
+
+def _parked() -> Iterator[Matter]:
+    if count := ParkedEvent.objects.count():
+        yield Matter(
+            "warning",
+            "inventory",
+            f"{count:,} parked event{'s' if count != 1 else ''}",
+            "These entries could not be understood and are in no figure. Nothing is lost.",
+            reverse("admin:usage_parkedevent_changelist"),
+            "Look at them",
+        )
+
+
+def _to_close(now: datetime) -> Iterator[Matter]:
+    ready = BillingPeriod.objects.filter(state=PeriodState.OPEN, end__lte=now).order_by("month")
+    for period in ready[:SHOWN]:
+        yield Matter(
+            "info",
+            "event_available",
+            f"{period.start:%B %Y} is over and can be closed",
+            "Closing reconciles it, freezes its figures and makes the chargeback export final.",
+            reverse("admin:billing_billingperiod_change", args=[period.pk]),
+            "Review and close",
+        )

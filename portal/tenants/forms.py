@@ -1,0 +1,117 @@
+"""Forms of the tenant pages; what they refuse, they refuse with what to do."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from unfold.widgets import (
+    UnfoldAdminDecimalFieldWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelect2Widget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from portal.adapters.selectors import misfits
+from portal.fleet.models import Pool
+from portal.tenants.models import ApiKey, App, Tenant
+from portal.tiers.forms import LimitsForm
+
+MAX_LISTED = 3
+MAX_OVERLAP = timedelta(days=30)
+
+
+class TenantForm(LimitsForm):
+    class Meta:
+        model = Tenant
+        fields = "__all__"
+
+    def clean_pool(self) -> Pool:
+        pool: Pool = self.cleaned_data["pool"]
+        broken = misfits(tenant=self.instance, pool=pool) if self.instance.pk and self.initial else []
+        if broken:
+            names = ", ".join(alias.name for alias in broken[:MAX_LISTED])
+            message = (
+                f"{pool.name} cannot serve the adapters behind {names}. Give these aliases a pool of their "
+                "own or another version first."
+            )
+            raise forms.ValidationError(message, code="pool_cannot_serve")
+        return pool
+
+
+class KeyFields(forms.Form):
+    """What can be said about a key when it is made."""
+
+    name = forms.CharField(
+        max_length=120,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Where it will be used, for example “staging server”.",
+    )
+    expires_at = forms.SplitDateTimeField(
+        label="Expires", required=False, widget=UnfoldAdminSplitDateTimeWidget, help_text="Empty: never. UTC."
+    )
+    requests_per_minute = forms.IntegerField(
+        min_value=1, max_value=2**31 - 1, required=False, widget=UnfoldAdminIntegerFieldWidget
+    )
+    tokens_per_minute = forms.IntegerField(
+        min_value=1, max_value=2**31 - 1, required=False, widget=UnfoldAdminIntegerFieldWidget
+    )
+    concurrency = forms.IntegerField(
+        label="Requests at once",
+        min_value=1,
+        max_value=2**31 - 1,
+        required=False,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )
+    monthly_spend_limit = forms.DecimalField(
+        min_value=0,
+        max_digits=14,
+        decimal_places=6,
+        required=False,
+        widget=UnfoldAdminDecimalFieldWidget,
+        help_text="Limits of this key alone; the tenant's hold for it as well. Empty: no limit of its own.",
+    )
+
+
+class NewKeyForm(KeyFields):
+    """A key for one of ``apps``."""
+
+    app = forms.ModelChoiceField(queryset=App.objects.none(), widget=UnfoldAdminSelect2Widget)
+    field_order = ("app", "name", "expires_at")
+
+    def __init__(self, *args: Any, apps: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["app"]
+        field.queryset = apps
+
+
+class RotateForm(forms.Form):
+    hours = forms.IntegerField(
+        label="The old key works for another … hours",
+        min_value=0,
+        max_value=int(MAX_OVERLAP.total_seconds()) // 3600,
+        initial=24,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="So that the app can change over without a break. At most 720 (30 days).",
+    )
+
+
+class ApiKeyForm(LimitsForm):
+    """Changes to a key that exists. ``now`` is set by the page."""
+
+    now: datetime
+
+    class Meta:
+        model = ApiKey
+        fields = (
+            *("name", "expires_at", "requests_per_minute", "tokens_per_minute", "concurrency"),
+            "monthly_spend_limit",
+        )
+
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data.get("expires_at")
+        if expires_at is not None and "expires_at" in self.changed_data and expires_at <= self.now:
+            message = "This moment is past. To stop the key at once, revoke it."
+            raise forms.ValidationError(message, code="expiry_in_the_past")
+        return expires_at

@@ -1,0 +1,85 @@
+"""Which limit holds where: a tenant's override beats its tier; a key's limits hold in addition.
+
+Pure: knows no database. Empty (None) means "not limited here".
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from gateway_hooks.contract.snapshot import Limits
+
+MICRO = 1_000_000
+Source = Literal["tenant", "tier", "none"]
+
+
+class LimitValues(Protocol):
+    """What tiers, tenants and keys have in common."""
+
+    @property
+    def requests_per_minute(self) -> int | None: ...
+    @property
+    def tokens_per_minute(self) -> int | None: ...
+    @property
+    def concurrency(self) -> int | None: ...
+    @property
+    def monthly_spend_limit(self) -> Decimal | None: ...
+
+
+@dataclass(frozen=True)
+class Effective:
+    """One limit as it is enforced for a tenant. ``tier_value`` is what its tier alone would give."""
+
+    name: str
+    value: int | Decimal | None
+    source: Source
+    tier_value: int | Decimal | None
+
+
+NAMES = ("requests_per_minute", "tokens_per_minute", "concurrency", "monthly_spend_limit")
+
+
+def effective_limits(tenant: LimitValues, tier: LimitValues) -> tuple[Effective, ...]:
+    """The tenant's limits, in the order of ``NAMES``."""
+    return tuple(_effective(name, getattr(tenant, name), getattr(tier, name)) for name in NAMES)
+
+
+def _effective(name: str, own: int | Decimal | None, tier: int | Decimal | None) -> Effective:
+    if own is not None:
+        return Effective(name, own, "tenant", tier)
+    return Effective(name, tier, "none" if tier is None else "tier", tier)
+
+
+def tenant_limits(tenant: LimitValues, tier: LimitValues) -> Limits:
+    """The same, as gateways read it."""
+    requests, tokens, concurrency, money = NAMES
+    values = {limit.name: limit.value for limit in effective_limits(tenant, tier)}
+    return _contract(values[requests], values[tokens], values[concurrency], values[money])
+
+
+def key_limits(key: LimitValues) -> Limits:
+    """A key's own limits; the tenant's hold for it as well."""
+    return _contract(key.requests_per_minute, key.tokens_per_minute, key.concurrency, key.monthly_spend_limit)
+
+
+def _contract(
+    requests: int | Decimal | None,
+    tokens: int | Decimal | None,
+    concurrency: int | Decimal | None,
+    money: int | Decimal | None,
+) -> Limits:
+    return Limits(
+        requests_per_minute=None if requests is None else int(requests),
+        tokens_per_minute=None if tokens is None else int(tokens),
+        concurrency=None if concurrency is None else int(concurrency),
+        monthly_spend_micro=None if money is None else to_micro(money),
+    )
+
+
+def to_micro(money: int | Decimal) -> int:
+    """Exact, since amounts have at most six decimals; ``ValueError`` for more."""
+    micro = money * MICRO
+    if micro != int(micro):
+        message = f"{money} has more than six decimals"
+        raise ValueError(message)
+    return int(micro)

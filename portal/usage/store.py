@@ -1,0 +1,124 @@
+"""Keeps events: each once for ever, together with the note that its request has to be rated."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import DataError, IntegrityError, connection, transaction
+
+from gateway_hooks.contract.usage import UsageEventError
+from portal.usage.models import EngineUsage, GatewayUsage, WorkerTime
+from portal.usage.rows import Row, is_forwarded
+
+_MODELS: tuple[type[Row], ...] = (GatewayUsage, EngineUsage, WorkerTime)
+
+
+@dataclass
+class Stored:
+    new: int = 0
+    repeated: int = 0
+    refused: list[tuple[Row, UsageEventError]] = field(default_factory=list)
+
+
+def store(rows: Iterable[Row]) -> Stored:
+    """Keep ``rows`` in the running transaction. Of events with one id the first stays."""
+    result = Stored()
+    unique: dict[str, Row] = {}
+    for row in rows:
+        unique.setdefault(row.event_id, row)
+        result.repeated += unique[row.event_id] is not row
+    for model in _MODELS:
+        mine = [row for row in unique.values() if type(row) is model]
+        if mine:
+            _store_kind(model, mine, result)
+    return result
+
+
+def _store_kind(model: type[Row], rows: list[Row], result: Stored) -> None:
+    known = set(model.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+    new = [row for row in rows if row.pk not in known]
+    result.repeated += len(rows) - len(new)
+    if model is not WorkerTime:
+        new = _first_of_request(model, new, result)
+    kept = _insert(model, new, result)
+    result.new += len(kept)
+    _note_pending(kept)
+
+
+def _first_of_request(model: type[Row], rows: list[Row], result: Stored) -> list[Row]:
+    """A second event of one kind about one request has another id: somebody made it twice."""
+    asked = [row.request_id for row in rows if not isinstance(row, WorkerTime)]
+    taken = set(model.objects.filter(request_id__in=asked).values_list("request_id", flat=True))
+    first: list[Row] = []
+    for row in rows:
+        request_id = getattr(row, "request_id", "")
+        if request_id in taken:
+            message = f"request {request_id} already has an event of this kind with another id"
+            result.refused.append((row, UsageEventError(message, code="usage_event_second")))
+        else:
+            taken.add(request_id)
+            first.append(row)
+    return first
+
+
+def _insert(model: type[Row], rows: list[Row], result: Stored) -> list[Row]:
+    """All at once; if PostgreSQL refuses one of them, one by one, so that the others stay."""
+    try:
+        _insert_all(model, rows)
+    except (DataError, IntegrityError, ValueError):
+        return [row for row in rows if _insert_one(model, row, result)]
+    return rows
+
+
+def _insert_one(model: type[Row], row: Row, result: Stored) -> bool:
+    try:
+        _insert_all(model, [row])
+    except (DataError, IntegrityError, ValueError) as error:
+        refusal = UsageEventError(f"PostgreSQL refuses it: {error}", code="usage_event_unfit")
+        result.refused.append((row, refusal))
+        return False
+    return True
+
+
+def _insert_all(model: type[Row], rows: Sequence[Row]) -> None:
+    with transaction.atomic():
+        # The ids above were read under the ingest lock; if its connection was lost meanwhile, another
+        # ingester may have been faster, and the unique keys decide.
+        model.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+_NOTE = """
+INSERT INTO usage_pendingrequest AS known
+  (request_id, ts, seen_at, has_gateway, has_engine, forwarded, tokens_known, tenant_id, problem)
+SELECT *, '' FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::bool[], %s::bool[],
+                         %s::bool[], %s::bool[], %s::uuid[])
+ON CONFLICT (request_id) DO UPDATE SET
+  has_gateway = known.has_gateway OR EXCLUDED.has_gateway,
+  has_engine = known.has_engine OR EXCLUDED.has_engine,
+  forwarded = known.forwarded OR EXCLUDED.forwarded,
+  tokens_known = known.tokens_known OR EXCLUDED.tokens_known,
+  tenant_id = COALESCE(known.tenant_id, EXCLUDED.tenant_id)
+"""
+
+
+def _note_pending(rows: list[Row]) -> None:
+    """Waits for a rating that holds the same request, so that no event falls between two ratings.
+
+    Sorted, so that two ingesters could never wait for each other in a ring.
+    """
+    asked = sorted((row for row in rows if not isinstance(row, WorkerTime)), key=lambda row: row.request_id)
+    if not asked:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _NOTE,
+            [
+                [row.request_id for row in asked],
+                [row.ts for row in asked],
+                [row.ingested_at for row in asked],
+                [isinstance(row, GatewayUsage) for row in asked],
+                [isinstance(row, EngineUsage) for row in asked],
+                [isinstance(row, EngineUsage) or is_forwarded(row) for row in asked],
+                [row.prompt_tokens is not None and row.completion_tokens is not None for row in asked],
+                [row.tenant_id for row in asked],
+            ],
+        )

@@ -1,0 +1,58 @@
+"""The tasks: each reads the clock, calls one service and says what was done.
+
+All may run twice, late, or beside themselves; the services see to that. Redis being away is expected:
+it is logged, and the next tick tries again.
+"""
+
+import logging
+
+from portal.billing import costing, services, settlement
+from portal.core import clock
+from portal.core.redis import REDIS_AWAY
+from portal.fleet import services as fleet
+from portal.snapshots import services as snapshots
+from portal.usage import services as usage
+from workers.celery import app
+
+logger = logging.getLogger(__name__)
+
+
+@app.task
+def ingest_usage() -> None:
+    try:
+        done = usage.ingest(clock.now())
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, usage waits in its spools: %s", error)
+        return
+    if done.taken:
+        logger.info("ingested: %s new, %s repeated, %s parked", done.new, done.repeated, done.parked)
+
+
+@app.task
+def rate_requests() -> None:
+    done = services.rate_requests(clock.now())
+    if done.entries or done.without_entry:
+        logger.info("rated: %s entries, %s requests without a charge", done.entries, done.without_entry)
+
+
+@app.task
+def sync_fleet() -> None:
+    fleet.sync_fleet(clock.now())
+
+
+@app.task
+def redeliver_snapshot() -> None:
+    snapshots.redeliver(clock.now())
+
+
+@app.task
+def raise_spend_floor() -> None:
+    try:
+        settlement.raise_spend_floor(clock.now())
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, spend counters are raised later: %s", error)
+
+
+@app.task
+def refresh_costs() -> None:
+    costing.refresh_open_periods(clock.now())
