@@ -8,8 +8,8 @@ these files.
 import logging
 import os
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Outbox:
         self.dropped = 0
         newest = segments(folder)[-1:]
         self._number = int(newest[0].stem) if newest else 0
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._size = 0
 
     def append(self, lines: Sequence[bytes]) -> None:
@@ -59,8 +59,7 @@ class Outbox:
             self._next_segment()
         assert self._file is not None  # noqa: S101 - _next_segment opened it
         batch = b"".join(line + b"\n" for line in accepted)
-        self._file.write(batch)
-        self._file.flush()
+        _write_all(self._file, batch)
         os.fsync(self._file.fileno())
         self._size += len(batch)
         self._stored += len(batch)
@@ -74,7 +73,7 @@ class Outbox:
         self.close()
         self._number += 1
         # A segment is never reopened: a torn line can only be the last of its file.
-        self._file = (self._folder / f"{self._number:08d}{SUFFIX}").open("xb")
+        self._file = (self._folder / f"{self._number:08d}{SUFFIX}").open("xb", buffering=0)
         self._size = 0
         directory = os.open(self._folder, os.O_RDONLY)
         try:
@@ -101,3 +100,9 @@ class Outbox:
             log.error("outbox holds %d of %d bytes unshipped; is Redis away?", self._stored, self._max_bytes)
         self._warned = over
         return lines
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]

@@ -18,6 +18,7 @@ from inference.facts import read_facts
 from inference.meter import Outcome, Part
 from inference.process import die_with_parent
 from inference.recorder import Recorder
+from inference.vllm_adapter.stop_strings import tokens_until_stop
 
 _REASONS: dict[RequestStatus, FinishReason] = {
     RequestStatus.FINISHED_STOPPED: "stop",
@@ -29,7 +30,7 @@ _REASONS: dict[RequestStatus, FinishReason] = {
 }
 
 
-class MeteringScheduler(AsyncScheduler):
+class MeteringScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM publishes no types to us
     """Serves the synchronous mode as well as the asynchronous one with two batches in flight."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,6 +39,7 @@ class MeteringScheduler(AsyncScheduler):
         boot = read_boot(os.environ)
         self._recorder = Recorder(boot)
         self._cached_tokens: dict[str, int] = {}
+        self._tokenizer = getattr(self.structured_output_manager, "tokenizer", None)
         blocks = self.cache_config.num_gpu_blocks
         facts = EngineFacts(
             kv_cache_tokens=blocks * self.block_size if blocks else None, vllm_version=vllm.__version__
@@ -91,10 +93,11 @@ class MeteringScheduler(AsyncScheduler):
         )
 
     def _outcome(self, request: Request) -> Outcome:
+        stopped_at = tokens_until_stop(request, self._tokenizer)
         return Outcome(
-            reason=_REASONS[request.status],
+            reason=_REASONS[request.status] if stopped_at is None else "stop",
             prompt_tokens=request.num_prompt_tokens,
             cached_tokens=self._cached_tokens.pop(request.request_id, 0),
-            completion_tokens=request.num_output_tokens,
+            completion_tokens=request.num_output_tokens if stopped_at is None else stopped_at,
             preemptions=request.num_preemptions,
         )

@@ -16,7 +16,7 @@ from django.db import transaction
 from gateway_hooks.contract import keys
 from portal.billing import services
 from portal.billing.conf import join_grace
-from portal.billing.costing import CENT, WorkerKey, gaps, write_cost_lines
+from portal.billing.costing import CENT, WorkerKey, gaps, worker_bills, write_cost_lines
 from portal.billing.costs import Bill
 from portal.billing.errors import PeriodError
 from portal.billing.models import BillingPeriod, CostLine, LedgerEntry, PeriodState
@@ -70,6 +70,13 @@ def half_known(period: BillingPeriod) -> int:
 def findings(period: BillingPeriod, *, now: datetime) -> list[Finding]:
     """All that is to say about the period before it is closed; of a closed one, nothing."""
     return [] if period.state == PeriodState.CLOSED else list(_findings(period, now))
+
+
+def all_findings(period: BillingPeriod, *, now: datetime) -> list[Finding]:
+    """Those of the costs too, which takes their computation."""
+    if period.state == PeriodState.CLOSED:
+        return []
+    return findings(period, now=now) + _cost_findings(worker_bills(period))
 
 
 def statement(period: BillingPeriod, *, now: datetime) -> str:

@@ -111,14 +111,14 @@ def _spend(now: datetime) -> Card:
         (spent for (tenant, its), spent in this_month.items() if tenant in limits and its == currency),
         Decimal(0),
     )
-    others = f" · and {', '.join(money(value, name) for name, value in totals[1:])}" if totals[1:] else ""
+    others = f" · and {', '.join(str(money(value, name)) for name, value in totals[1:])}" if totals[1:] else ""
     tenants = f"{len(limits):,} tenant{'s' if len(limits) != 1 else ''}"
     return Card(
         title="Charged",
         amount=money(amount, currency),
-        period=f"{now:%B}, UTC",
+        period=f"in {now:%b}, UTC",
         note=(
-            f"{money(limited, currency)} of {money(limit, currency)} limits of {tenants}"
+            f"{money(limited, currency).text} of {money(limit, currency).text} in limits of {tenants}"
             if limit
             else "no spend limit is set"
         )

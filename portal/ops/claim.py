@@ -32,7 +32,9 @@ def claimed(layout: Layout) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip()
             who = f" (process {holder})" if holder else ""
-            message = f"up already runs on {layout.data}{who}. End it first, or choose another folder with --data."
+            message = (
+                f"up already runs on {layout.data}{who}. End it first, or choose another folder with --data."
+            )
             raise AlreadyUpError(message) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

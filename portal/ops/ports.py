@@ -57,7 +57,9 @@ def _listenable(one: Wanted) -> bool:
     try:
         return is_free(one.host, one.port)
     except (OSError, OverflowError) as error:
-        message = f"{one.service} cannot listen on {one.host}:{one.port}: {error}. See {one.option} and --host."
+        message = (
+            f"{one.service} cannot listen on {one.host}:{one.port}: {error}. See {one.option} and --host."
+        )
         raise OpsError(message, code="port_unusable") from error
 
 

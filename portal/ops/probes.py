@@ -23,10 +23,24 @@ def http_ok(url: str) -> bool:
         return False
 
 
-def worker_ready(redis_url: str, worker_id: str, *, boots_before: str | None = None) -> bool:
-    """Whether the worker's record says ready, and is not the one (``boots_before``) of an earlier start."""
-    record = worker_record(redis_url, worker_id)
-    return record is not None and record[0] == "ready" and record[1] != boots_before
+class WorkerReady:
+    """Whether the worker that was started last says that it is ready.
+
+    The record of one that was killed lives on for a while, so the record of another boot is asked for.
+    """
+
+    def __init__(self, redis_url: str, worker_id: str) -> None:
+        self._redis_url = redis_url
+        self._worker_id = worker_id
+        self._old_boot: str | None = None
+
+    def starting(self) -> None:
+        record = worker_record(self._redis_url, self._worker_id)
+        self._old_boot = record[1] if record else None
+
+    def ready(self) -> bool:
+        record = worker_record(self._redis_url, self._worker_id)
+        return record is not None and record[0] == "ready" and record[1] != self._old_boot
 
 
 def worker_record(redis_url: str, worker_id: str) -> tuple[str, str] | None:
@@ -51,7 +65,7 @@ def celery_answers(redis_url: str, name: str) -> bool:
 def celery_works(redis_url: str, name: str) -> bool:
     """Whether the worker took a task since it started: then beat sends and the worker receives."""
     answer: Any = _inspect(redis_url, name, "stats").get(name, {})
-    return sum(answer.get("total", {}).values()) > 0
+    return any(count > 0 for count in answer.get("total", {}).values())
 
 
 def _inspect(redis_url: str, name: str, question: str) -> Mapping[str, Any]:
@@ -68,6 +82,4 @@ def _inspect(redis_url: str, name: str, question: str) -> Mapping[str, Any]:
 
 
 def _redis(url: str) -> "redis.Redis":
-    return redis.Redis.from_url(
-        url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-    )
+    return redis.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS)

@@ -10,11 +10,12 @@ from portal.ops.probes import Probe
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """A command to keep running. ``patience`` bounds the wait until ``ready``, ``grace`` the one at its end
-    (both seconds)."""
+    (both seconds). ``starting`` is called before each start."""
 
     name: str
     command: tuple[str, ...]
     ready: Probe
+    starting: Callable[[], None] = lambda: None
     patience: float
     grace: float = 8.0
     stop_signal: signal.Signals = signal.SIGTERM

@@ -112,12 +112,16 @@ def _ingest_batch(connected: "redis.Redis", stream: str, now: datetime, batch: i
         done = _keep(stream, entries, _arrival(now)) if entries else Ingested()
     # Committed. Dying here repeats the entries, which are then known; dying above loses nothing.
     if entries:
-        ids = [entry_id for entry_id, _fields in entries]
-        with connected.pipeline(transaction=True) as pipeline:
-            pipeline.xack(stream, keys.INGEST_GROUP, *ids)
-            pipeline.xdel(stream, *ids)
-            pipeline.execute()
+        _acknowledge(connected, stream, entries)
     return done
+
+
+def _acknowledge(connected: "redis.Redis", stream: str, entries: list[_Entry]) -> None:
+    ids = [entry_id for entry_id, _fields in entries]
+    with connected.pipeline(transaction=True) as pipeline:
+        pipeline.xack(stream, keys.INGEST_GROUP, *ids)
+        pipeline.xdel(stream, *ids)
+        pipeline.execute()
 
 
 def _try_lock() -> bool:

@@ -65,7 +65,9 @@ def standin_worker(worker_id: str, environment: dict[str, str], log: Path) -> It
 
 
 @contextlib.contextmanager
-def gateway(environment: dict[str, str], log: Path, *, processes: int = 1) -> Iterator[str]:
+def gateway_process(
+    environment: dict[str, str], log: Path, *, processes: int = 1
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     port = free_port()
     command = [sys.executable, "-m", "gateway_hooks", "--port", str(port), "--processes", str(processes)]
     with running(command, environment, log) as process:
@@ -77,6 +79,12 @@ def gateway(environment: dict[str, str], log: Path, *, processes: int = 1) -> It
             return answers(url + "/healthz")
 
         wait_for(up, seconds=START_SECONDS, what="the gateway answers")
+        yield url, process
+
+
+@contextlib.contextmanager
+def gateway(environment: dict[str, str], log: Path, *, processes: int = 1) -> Iterator[str]:
+    with gateway_process(environment, log, processes=processes) as (url, _):
         yield url
 
 

@@ -23,7 +23,7 @@ CALLS = {
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("endpoint", CALLS)
 def test_every_endpoint_answers_as_the_tenants_adapter_and_is_metered(
-    house: House, endpoint: str, stream: bool
+    house: House, *, endpoint: str, stream: bool
 ):
     customer = house.move_in(f"metered-{endpoint}-{stream}")
     path, body = CALLS[endpoint]
@@ -47,7 +47,7 @@ def test_every_endpoint_answers_as_the_tenants_adapter_and_is_metered(
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("endpoint", CALLS)
-def test_the_answer_names_the_alias_and_never_the_workers_model(house: House, endpoint: str, stream: bool):
+def test_the_answer_names_the_alias_and_never_the_workers_model(house: House, *, endpoint: str, stream: bool):
     customer = house.move_in(f"named-{endpoint}-{stream}")
     path, body = CALLS[endpoint]
 

@@ -109,7 +109,9 @@ class Signer:
         }
         return json.dumps(whole).encode()
 
-    def token(self, method: str, path: str, body: bytes, *, adapter: str | None = None, **claims: Any) -> str:
+    def token(
+        self, method: str, path: str, body: bytes, /, *, adapter: str | None = None, **claims: Any
+    ) -> str:
         values: dict[str, Any] = {
             "request_id": uuid.uuid4().hex,
             "worker_id": self.worker_id,

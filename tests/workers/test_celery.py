@@ -15,6 +15,7 @@ from gateway_hooks.contract import keys
 from portal.billing.models import LedgerEntry
 from portal.core import clock
 from tests.portal.billing.books import (
+    database_url,
     engine_event,
     gateway_event,
     hold,
@@ -32,11 +33,11 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def celery_process(
-    db_url: str, redis_client: "redis.Redis", tmp_path: Path
+    transactional_db: None, redis_client: "redis.Redis", tmp_path: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """One process with worker and beat; ended as an operator would end it."""
-    assert redis_client.dbsize() == 0
-    environment = os.environ | {"DATABASE_URL": db_url, "TENANTRY_DATA": str(tmp_path)}
+    assert (transactional_db, redis_client.dbsize()) == (None, 0)
+    environment = os.environ | {"DATABASE_URL": database_url(), "TENANTRY_DATA": str(tmp_path)}
     log = tmp_path / "celery.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

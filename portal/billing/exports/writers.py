@@ -31,7 +31,9 @@ def csv_field(value: Value) -> str:
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         case Decimal():
-            return plain(value)
+            # Always with a point: readers that guess types take a column of whole numbers for integers.
+            text = plain(value)
+            return text if "." in text else f"{text}.0"
         case _:
             return str(value)
 

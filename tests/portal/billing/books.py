@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import redis
+from django.conf import settings
 
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.usage import EngineEvent, GatewayEvent, UsageEvent, WorkerInterval, encode_event
@@ -18,6 +19,11 @@ MODEL = "demo-model"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def database_url() -> str:
+    """The tests' database, for processes of their own: pytest-django named it after the configured one."""
+    return "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(**settings.DATABASES["default"])
 
 
 def make_pool(name: str = "main", *, hourly: str | None = "3.60") -> Pool:

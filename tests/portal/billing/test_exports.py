@@ -159,7 +159,7 @@ def test_a_negotiated_price_shows_the_public_one_beside_it(period: BillingPeriod
         if r["SubAccountName"].startswith("=") and r["x_Meter"] == "output" and r["x_Alias"] == ""
     ]
 
-    assert (output["ListUnitPrice"], output["ContractedUnitPrice"]) == ("2", "0.999999")
+    assert (output["ListUnitPrice"], output["ContractedUnitPrice"]) == ("2.0", "0.999999")
 
 
 def test_parquet_and_csv_say_the_same(period: BillingPeriod) -> None:

@@ -1,7 +1,7 @@
 """From a change in the registry to Redis: what is in it, when a version is new, and what fails well."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -182,9 +182,13 @@ class TestPublishing:
         class Undo(Exception):  # noqa: N818 - it is no error
             pass
 
-        with pytest.raises(Undo), transaction.atomic():
-            suspend(tenant)
-            raise Undo
+        def suspend_and_undo() -> None:
+            with transaction.atomic():
+                suspend(tenant)
+                raise Undo
+
+        with pytest.raises(Undo):
+            suspend_and_undo()
         after_rollback = in_redis(redis_client)
         suspend(tenant)
 
@@ -283,8 +287,8 @@ class TestRedelivery:
 
     def test_when_nothing_is_due_it_costs_four_queries(
         self,
-        redis_client: "redis.Redis",
-        django_assert_num_queries: Any,  # noqa: ARG002
+        redis_client: "redis.Redis",  # noqa: ARG002
+        django_assert_num_queries: Any,
     ) -> None:
         factories.make_tenant()
         services.publish(NOW)
@@ -294,10 +298,10 @@ class TestRedelivery:
 
 
 @pytest.fixture
-def own_redis(private_redis: Callable[[], PrivateRedis], settings: Any) -> Iterator[PrivateRedis]:
+def own_redis(private_redis: Callable[[], PrivateRedis], settings: Any) -> PrivateRedis:
     server = private_redis()
     settings.REDIS_URL = server.url
-    yield server
+    return server
 
 
 @pytest.mark.django_db(transaction=True)
@@ -321,7 +325,7 @@ class TestRedisAway:
 
 @pytest.mark.django_db(transaction=True)
 class TestConcurrency:
-    """Two publishers. One reads the registry, then waits while the other's change is committed and published."""
+    """Two publishers: one reads the registry, then waits while the other's change is published."""
 
     def test_without_the_lock_an_older_reading_is_stored_as_the_newest(
         self, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
@@ -356,7 +360,7 @@ class TestConcurrency:
         assert in_redis(redis_client).version == PublishedSnapshot.objects.count()
 
     def _race(self, monkeypatch: pytest.MonkeyPatch, redis_client: "redis.Redis") -> str:
-        """The slow publisher has read the registry before the key is revoked, and stores after the fast one."""
+        """The slow one has read the registry before the key is revoked, and stores after the fast one."""
         key = factories.make_key().key
         factories.make_tenant()  # so that the slow publisher has something new to say
         has_read, may_store = threading.Event(), threading.Event()

@@ -1,0 +1,36 @@
+"""What a caller may do: Django's model permissions, for reading too. Without a permission nothing is open."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rest_framework.permissions import DjangoModelPermissions
+from rest_framework.request import Request
+
+if TYPE_CHECKING:  # its module reads the settings, which name this one
+    from rest_framework.views import APIView
+
+_VIEW = "%(app_label)s.view_%(model_name)s"
+
+
+class ModelPermissions(DjangoModelPermissions):
+    """An action may name its own: ``action_permissions = {"revoke": ("tenants.change_apikey",)}``.
+
+    A view without a model and without such names is closed to all but superusers.
+    """
+
+    perms_map: ClassVar[dict[str, list[str]]] = {
+        **DjangoModelPermissions.perms_map,
+        "GET": [_VIEW],
+        "HEAD": [_VIEW],
+        "OPTIONS": [_VIEW],
+    }
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        user = request.user
+        if not (user and user.is_authenticated and user.is_active):
+            return False
+        own = getattr(view, "action_permissions", {}).get(getattr(view, "action", None))
+        if own is not None:
+            return bool(user.has_perms(own))
+        if getattr(view, "queryset", None) is None and not hasattr(view, "get_queryset"):
+            return bool(user.is_superuser)
+        return super().has_permission(request, view)

@@ -1,0 +1,271 @@
+"""What the API reads and shows. Values are checked by the models' own rules; the services save."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.billing.models import BillingPeriod, PriceBook, Rate
+from portal.fleet.models import ENDPOINTS, GatewayProcess, NodeRate, Pool, Worker
+from portal.snapshots.models import PublishedSnapshot
+from portal.tenants.models import ApiKey, App, Tenant
+from portal.tiers.models import Tier
+from portal.usage.models import GatewayUsage
+
+LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency", "monthly_spend_limit")
+
+
+class TierSerializer(serializers.ModelSerializer[Tier]):
+    class Meta:
+        model = Tier
+        fields = (
+            *("id", "name", "slug", "description", *LIMITS, "max_output_tokens", "request_timeout_seconds"),
+            *("outage_policy", "outage_requests_per_minute"),
+        )
+
+
+class TenantSerializer(serializers.ModelSerializer[Tenant]):
+    class Meta:
+        model = Tenant
+        fields = (
+            *("id", "name", "slug", "status", "tier", "service_class", "pool", *LIMITS, "region"),
+            *("cost_centre", "billing_timezone", "ttft_objective_ms", "sla_penalty", "workload_profile"),
+            *("beta", "created_at"),
+        )
+        read_only_fields = ("status", "created_at")
+
+
+class AppSerializer(serializers.ModelSerializer[App]):
+    class Meta:
+        model = App
+        fields = ("id", "tenant", "name", "created_at")
+        read_only_fields = ("created_at",)
+
+
+class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+    tenant = serializers.UUIDField(source="app.tenant_id", read_only=True)
+
+    class Meta:
+        model = ApiKey
+        fields = (
+            *("id", "app", "tenant", "name", *LIMITS, "created_at", "expires_at", "revoked_at"),
+            "replaced_by",
+        )
+        read_only_fields = ("id", "created_at", "revoked_at", "replaced_by")
+
+
+class KeyChangeSerializer(ApiKeySerializer):
+    """What may change of a key; its expiry and app are fixed when it is issued."""
+
+    class Meta(ApiKeySerializer.Meta):
+        read_only_fields = (*ApiKeySerializer.Meta.read_only_fields, "app", "expires_at")
+
+
+class IssuedKeySerializer(ApiKeySerializer):
+    """A key as it is shown once, with its whole text."""
+
+    secret = serializers.SerializerMethodField(help_text="The whole key. Shown now, and never again.")
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "secret")
+
+    def get_secret(self, _obj: ApiKey) -> str:
+        return str(self.context["secret"])
+
+
+class RotateSerializer(serializers.Serializer[Any]):
+    overlap_seconds = serializers.IntegerField(
+        min_value=0,
+        max_value=30 * 86_400,
+        default=86_400,
+        help_text="How much longer the old key works.",
+    )
+
+
+class AdapterSerializer(serializers.ModelSerializer[Adapter]):
+    class Meta:
+        model = Adapter
+        fields = ("id", "tenant", "name", "description", "created_at")
+        read_only_fields = ("created_at",)
+
+
+class AdapterVersionSerializer(serializers.ModelSerializer[AdapterVersion]):
+    tenant = serializers.UUIDField(source="adapter.tenant_id", read_only=True)
+    target_modules = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = AdapterVersion
+        fields = (
+            *("id", "adapter", "tenant", "number", "digest", "size_bytes", "rank", "target_modules"),
+            *("base_model", "dtype", "note", "created_at"),
+        )
+        read_only_fields = fields
+
+
+class UploadSerializer(serializers.Serializer[Any]):
+    """``multipart/form-data``. The two files of a PEFT adapter; only safetensors."""
+
+    adapter = serializers.PrimaryKeyRelatedField(queryset=Adapter.objects.select_related("tenant__pool"))
+    adapter_config = serializers.FileField(help_text="adapter_config.json")
+    adapter_model = serializers.FileField(help_text="adapter_model.safetensors")
+    note = serializers.CharField(max_length=300, required=False, default="", allow_blank=True)
+    pool = serializers.PrimaryKeyRelatedField(
+        queryset=Pool.objects.all(),
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Whose base model it must fit. Default: the tenant's pool.",
+    )
+
+
+class AliasSerializer(serializers.ModelSerializer[Alias]):
+    class Meta:
+        model = Alias
+        fields = ("id", "tenant", "name", "version", "pool")
+
+
+class AliasChangeSerializer(AliasSerializer):
+    """An alias keeps its tenant and name: apps use them."""
+
+    class Meta(AliasSerializer.Meta):
+        read_only_fields = ("tenant", "name")
+
+
+class PoolSerializer(serializers.ModelSerializer[Pool]):
+    endpoints = serializers.ListField(
+        child=serializers.ChoiceField(choices=[(one, one) for one in ENDPOINTS]), required=False
+    )
+
+    class Meta:
+        model = Pool
+        fields = (
+            *("id", "name", "base_model", "model", "max_model_len", "max_num_seqs", "max_num_batched_tokens"),
+            *("max_loras", "max_cpu_loras", "max_lora_rank", "kv_cache_gib", "enforce_eager", "endpoints"),
+        )
+
+
+class PoolChangeSerializer(PoolSerializer):
+    """Workers are started with the pool's name, so it stays."""
+
+    class Meta(PoolSerializer.Meta):
+        read_only_fields = ("name",)
+
+
+class NodeRateSerializer(serializers.ModelSerializer[NodeRate]):
+    class Meta:
+        model = NodeRate
+        fields = ("id", "pool", "hourly_rate", "currency", "effective_from")
+
+
+class WorkerSerializer(serializers.ModelSerializer[Worker]):
+    adapters = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    class Meta:
+        model = Worker
+        fields = (
+            *("id", "pool", "boot_id", "url", "state", "device", "vllm_version", "max_num_seqs"),
+            *("kv_cache_tokens", "adapters", "started_at", "seen_at"),
+        )
+
+
+class GatewaySerializer(serializers.ModelSerializer[GatewayProcess]):
+    class Meta:
+        model = GatewayProcess
+        fields = (
+            *("id", "host", "pid", "url", "snapshot_version", "snapshot_loaded_at", "snapshot_source"),
+            *("spooled_events", "started_at", "seen_at"),
+        )
+
+
+class SnapshotSerializer(serializers.ModelSerializer[PublishedSnapshot]):
+    class Meta:
+        model = PublishedSnapshot
+        fields = ("version", "published_at", "digest", "delivered_at")
+
+
+class PriceBookSerializer(serializers.ModelSerializer[PriceBook]):
+    class Meta:
+        model = PriceBook
+        fields = ("id", "name", "currency", "effective_from", "published_at")
+        read_only_fields = ("published_at",)
+
+
+class RateSerializer(serializers.ModelSerializer[Rate]):
+    class Meta:
+        model = Rate
+        fields = (
+            *("id", "book", "base_model", "tier", "tenant"),
+            *("input_price", "cached_input_price", "output_price"),
+        )
+        # The model's own rule counts "no tier" and "no tenant" as values; DRF's copy of it would not.
+        validators: tuple[Any, ...] = ()
+
+
+class UsageSerializer(serializers.ModelSerializer[GatewayUsage]):
+    class Meta:
+        model = GatewayUsage
+        fields = (
+            *("request_id", "ts", "tenant_id", "app_id", "key_id", "alias", "worker_id", "endpoint"),
+            *("outcome", "reason", "http_status", "stream", "prompt_tokens", "cached_tokens"),
+            *("completion_tokens", "ttft_us", "duration_us"),
+        )
+
+
+class UsageQuerySerializer(serializers.Serializer[Any]):
+    """How requests are filtered."""
+
+    tenant = serializers.UUIDField(required=False)
+    app = serializers.UUIDField(required=False)
+    key = serializers.CharField(required=False, max_length=12)
+    alias = serializers.CharField(required=False, max_length=63)
+    outcome = serializers.CharField(required=False, max_length=20)
+    reason = serializers.CharField(required=False, max_length=60)
+    since = serializers.DateTimeField(required=False, help_text="Admitted at or after this moment.")
+    until = serializers.DateTimeField(required=False, help_text="Admitted before this moment.")
+
+
+class PeriodSerializer(serializers.ModelSerializer[BillingPeriod]):
+    totals = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = BillingPeriod
+        fields = ("month", "start", "end", "state", "closed_at", "totals")
+
+
+class CloseSerializer(serializers.Serializer[Any]):
+    accept = serializers.ListField(
+        child=serializers.CharField(max_length=60),
+        default=list,
+        help_text="Codes of findings that were looked at and are accepted.",
+    )
+
+
+class SummarySerializer(serializers.Serializer[Any]):
+    """One tenant in one period and currency. Money as exact decimal text."""
+
+    tenant_id = serializers.UUIDField()
+    tenant_name = serializers.CharField()
+    currency = serializers.CharField()
+    requests = serializers.IntegerField()
+    without_price = serializers.IntegerField()
+    prompt_tokens = serializers.IntegerField()
+    cached_tokens = serializers.IntegerField()
+    completion_tokens = serializers.IntegerField()
+    gpu_ns = serializers.IntegerField(help_text="Nanoseconds.")
+    charge = serializers.DecimalField(max_digits=40, decimal_places=12)
+    cost = serializers.DecimalField(max_digits=40, decimal_places=2)
+    margin = serializers.DecimalField(max_digits=40, decimal_places=12, allow_null=True)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    fields = serializers.DictField(  # type: ignore[assignment] # the wire's name for it
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error. ``code`` is stable."""
+
+    error = ProblemSerializer()

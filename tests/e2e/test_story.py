@@ -1,0 +1,256 @@
+"""The story of two tenants: real processes throughout, from the key to the exported line."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from gateway_hooks.contract import keys
+from inference.demo_model.voices import ADAPTER_SENTENCES, BASE_SENTENCE
+from tests.e2e.conversation import Conversation
+from tests.e2e.product import Product, measured
+from tests.services import wait_until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+ACME_VOICE = ADAPTER_SENTENCES["acme-health"]
+GLOBEX_VOICE = ADAPTER_SENTENCES["globex-shop"]
+LEDGER_SECONDS = 60.0
+
+
+@contextmanager
+def talking(product: Product, key: str) -> Iterator[Conversation]:
+    with product.gateway(key) as client:
+        yield Conversation(client)
+
+
+@pytest.fixture
+def api(product: Product) -> Iterator[httpx.Client]:
+    with product.api() as client:
+        yield client
+
+
+def found(api: httpx.Client, path: str, **query: Any) -> list[dict[str, Any]]:
+    response = api.get(path, params={"limit": 500, **query})
+    assert response.status_code == 200, response.text
+    return list(response.json()["results"])
+
+
+def made(api: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    response = api.post(path, json=body)
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+def changed(api: httpx.Client, path: str, **body: Any) -> None:
+    response = api.patch(path, json=body)
+    assert response.status_code == 200, response.text
+
+
+def tenant_of(api: httpx.Client, slug: str) -> dict[str, Any]:
+    return next(tenant for tenant in found(api, "/tenants/") if tenant["slug"] == slug)
+
+
+def request_row(api: httpx.Client, request_id: str) -> dict[str, Any] | None:
+    rows = found(api, "/requests/", request_id=request_id)
+    return rows[0] if rows else None
+
+
+def test_each_tenant_is_answered_by_its_own_adapter_streamed_or_not(product: Product) -> None:
+    with talking(product, product.key("acme")) as acme, talking(product, product.key("globex")) as globex:
+        whole = acme.say("assistant"), globex.say("assistant")
+        streamed = acme.stream("assistant"), globex.stream("assistant")
+        base = acme.say("base")
+
+    assert [answer.text for answer in whole] == [ACME_VOICE, GLOBEX_VOICE]
+    assert [answer.text for answer in streamed] == [ACME_VOICE, GLOBEX_VOICE]
+    assert all(answer.chunks > 5 for answer in streamed)
+    assert base.text == BASE_SENTENCE
+
+
+def test_what_belongs_to_another_tenant_looks_like_what_does_not_exist(
+    product: Product, api: httpx.Client
+) -> None:
+    globex = tenant_of(api, "globex-shop")
+    version = next(v for v in found(api, "/adapter-versions/") if v["tenant"] == globex["id"])
+    made(api, "/aliases/", tenant=globex["id"], name="shop-only", version=version["id"])
+    with talking(product, product.key("globex")) as owner:
+        wait_until(lambda: owner.ask("shop-only").is_success, seconds=5, what="Globex's new alias")
+
+    with talking(product, product.key("acme")) as acme:
+        names = [
+            "no-such-model",
+            "shop-only",
+            f"adapter-{version['digest']}",
+            version["digest"],
+            "tenantry-demo",
+        ]
+        refusals = [(name, acme.ask(name)) for name in names]
+
+    answers = {response.text.replace(name, "NAME") for name, response in refusals}
+    assert {response.status_code for _, response in refusals} == {404}
+    assert len(answers) == 1, answers
+    assert refusals[0][1].json()["error"]["code"] == "model_not_found"
+
+
+def test_the_worker_refuses_whoever_the_gateway_did_not_sign_on_every_route(product: Product) -> None:
+    log = "".join(path.read_text() for path in Path(product.announced["log_dir"]).glob("worker*"))
+    routes = set(re.findall(r"Route: (\S+), Methods: ([A-Z]+)", log))
+    assert len(routes) > 20, "vLLM logs its routes at start"
+    asked = routes | {("/openapi.json", "GET"), ("/docs", "GET"), ("/", "GET"), ("/sleep", "POST")}
+
+    with httpx.Client(base_url=product.worker_url, trust_env=False) as stranger:
+        statuses = Counter(
+            stranger.request(
+                method, re.sub(r"\{\w+\}", "x", path), json={} if method == "POST" else None
+            ).status_code
+            for path, method in asked
+        )
+
+    assert set(statuses) <= {401, 403}, statuses
+
+
+def test_the_console_counts_what_the_responses_said_token_for_token(
+    product: Product, api: httpx.Client
+) -> None:
+    with talking(product, product.key("acme")) as acme:
+        for question in ("Who are you?", "Où êtes-vous ? 🙂", "A somewhat longer question, please?"):
+            acme.say("assistant", question)
+            acme.stream("base", question)
+
+    for answer in acme.answers:
+        wait_until(
+            lambda answer=answer: (request_row(api, answer.request_id) or {}).get("ledger") is not None,
+            seconds=LEDGER_SECONDS,
+            what=f"ledger entry of {answer.request_id}",
+        )
+        row = request_row(api, answer.request_id)
+        assert row is not None
+        ledger = row["ledger"]
+        told = (answer.usage["prompt_tokens"], answer.usage["completion_tokens"])
+        assert (row["prompt_tokens"], row["completion_tokens"]) == told
+        assert (ledger["prompt_tokens"], ledger["completion_tokens"]) == told
+        assert ledger["source"] == "matched"
+        assert Decimal(ledger["gpu_seconds"]) > 0
+
+
+def test_a_revoked_key_stops_working_within_a_second(product: Product, api: httpx.Client) -> None:
+    app = next(app for app in found(api, "/apps/") if app["tenant"] == tenant_of(api, "acme-health")["id"])
+    key = made(api, "/keys/", app=app["id"], name="soon revoked")
+    with talking(product, key["secret"]) as client:
+        wait_until(lambda: client.client.get("/models").is_success, seconds=5, what="the new key")
+
+        assert api.post(f"/keys/{key['id']}/revoke/").status_code == 200
+        seconds = measured(
+            lambda: client.client.get("/models").status_code == 401, seconds=5, what="the key's end"
+        )
+        refusal = client.ask("assistant")
+
+    assert seconds < 1.0
+    assert refusal.status_code == 401
+    assert refusal.json()["error"]["code"] == "invalid_api_key"
+
+
+def test_a_lowered_spend_limit_stops_the_next_request(product: Product, api: httpx.Client) -> None:
+    globex = tenant_of(api, "globex-shop")
+    with talking(product, product.key("globex")) as client:
+        client.say("assistant")
+
+        changed(api, f"/tenants/{globex['id']}/", monthly_spend_limit="0.000001")
+        try:
+            wait_until(lambda: client.ask("assistant").status_code == 402, seconds=1, what="the lower limit")
+            refusal = client.ask("assistant")
+        finally:
+            changed(api, f"/tenants/{globex['id']}/", monthly_spend_limit=globex["monthly_spend_limit"])
+        wait_until(lambda: client.ask("assistant").is_success, seconds=5, what="the limit raised again")
+
+    assert refusal.json()["error"]["code"] == "budget_exhausted"
+    assert "limit" in refusal.json()["error"]["message"]
+
+
+def test_a_client_that_hangs_up_is_billed_what_the_engine_did_and_its_slot_is_free_again(
+    product: Product, api: httpx.Client
+) -> None:
+    acme = tenant_of(api, "acme-health")
+    app = next(app for app in found(api, "/apps/") if app["tenant"] == acme["id"])
+    key = made(api, "/keys/", app=app["id"], name="one at a time", concurrency=1)
+    with talking(product, key["secret"]) as client:
+        wait_until(lambda: client.client.get("/models").is_success, seconds=5, what="the new key")
+
+        request_id = client.hang_up("assistant", after_chunks=10, max_tokens=1000, ignore_eos=True)
+        wait_until(lambda: client.ask("assistant", max_tokens=5).is_success, seconds=10, what="the only slot")
+
+    wait_until(
+        lambda: (request_row(api, request_id) or {}).get("ledger") is not None,
+        seconds=LEDGER_SECONDS,
+        what="the ledger entry of a request without usage",
+    )
+    row = request_row(api, request_id)
+    assert row is not None
+    engine, ledger = row["engine"], row["ledger"]
+    assert row["outcome"] == "disconnected"
+    assert engine["finish_reason"] == "abort"
+    assert 9 <= engine["completion_tokens"] < 1000
+    assert ledger["completion_tokens"] == engine["completion_tokens"]
+    assert ledger["prompt_tokens"] == engine["prompt_tokens"]
+    with redis.Redis.from_url((product.data / "run" / "redis_url").read_text().strip()) as client:
+        wait_until(
+            lambda: not client.hexists(keys.holds(acme["id"]), request_id),
+            seconds=LEDGER_SECONDS,
+            what="settlement of the held money",
+        )
+
+
+def test_the_month_closes_and_its_export_contains_exactly_these_requests(
+    product: Product, api: httpx.Client, tmp_path: Path
+) -> None:
+    month = f"{datetime.now(UTC):%Y-%m}"  # noqa: TID251 - the product under test lives in real time
+    with talking(product, product.key("acme")) as acme, talking(product, product.key("globex")) as globex:
+        acme.say("assistant")
+        globex.stream("assistant")
+    billed = every_request_is_in_the_ledger(api)
+
+    closed = product.manage("close_period", month)
+    again = product.manage("close_period", month)
+    exports = {
+        fmt: product.manage("export_chargeback", month, "--format", fmt, "--out", str(tmp_path))
+        for fmt in ("focus-csv", "focus-parquet", "xlsx")
+    }
+
+    assert closed.returncode == 0, closed.stdout + closed.stderr
+    assert again.returncode != 0
+    assert "closed" in again.stderr
+    assert {name: run.returncode for name, run in exports.items()} == dict.fromkeys(exports, 0), exports
+    lines = list(csv.DictReader(next(tmp_path.glob("*.csv")).open(newline="")))
+    exported = {
+        "tokens": sum(Decimal(line["ConsumedQuantity"]) for line in lines),
+        "charge": sum(Decimal(line["BilledCost"]) for line in lines),
+    }
+    assert exported == {
+        "tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in billed),
+        "charge": sum(Decimal(row["amount"]) for row in billed),
+    }
+    assert {line["SubAccountName"] for line in lines} == {row["tenant_name"] for row in billed}
+    costs = api.get(f"/periods/{month}/").json()
+    assert costs["state"] == "closed"
+
+
+def every_request_is_in_the_ledger(api: httpx.Client) -> list[dict[str, Any]]:
+    """Wait until each request that reached the engine has its entry, and return the entries."""
+
+    def missing() -> list[dict[str, Any]]:
+        return [
+            row for row in found(api, "/requests/") if row["outcome"] != "rejected" and row["ledger"] is None
+        ]
+
+    wait_until(lambda: not missing(), seconds=LEDGER_SECONDS, what="all ledger entries")
+    return [row["ledger"] for row in found(api, "/requests/") if row["ledger"] is not None]
