@@ -76,5 +76,8 @@ def vllm_environment(pool: Pool, inherited: Mapping[str, str], *, boot_file: Pat
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         # No third-party plugins: they would fail open, and one of them resolves adapters by path.
         "VLLM_PLUGINS": "",
+        # Longer than any gateway keeps an idle connection: the side that sends must be the one to close,
+        # or a request meets a connection that is just being closed.
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "300",
         "VLLM_CPU_KVCACHE_SPACE": str(pool.kv_cache_gib),
     }

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 from gateway_hooks.contract.identity import HEADER, Identity
 from inference.adapter_bank import AdapterBank, AdapterError
-from inference.door import WORK_PATHS, Door, DoorError, rewrite
-from inference.vllm_adapter import worker
+from inference.door import READ_PATHS, WORK_PATHS, Door, DoorError, rewrite
+from inference.vllm_adapter import logs, worker
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class DoorMiddleware:
     """Built by vLLM with nothing but the app, so its parts come from the process's ``worker``."""
 
     def __init__(self, app: App) -> None:
+        logs.speak()
         self._app = app
         parts = worker.current()
         self._door: Door = parts.door
@@ -59,7 +60,9 @@ class DoorMiddleware:
             else:
                 await self._app(_inner_scope(scope, b"", None), _replay(b"", receive), self._counting(send))
         except (DoorError, AdapterError) as refused:
-            log.warning("refused %s %s: %s", scope["method"], scope["path"][:80], refused.code)
+            # A path of the caller's own making may hold anything; it is not for the log.
+            known = scope["path"] in WORK_PATHS | READ_PATHS
+            log.info("refused %s: %s", scope["path"] if known else "an unlisted path", refused.code)
             await _answer(send, refused.status, refused.code, str(refused))
         except ClientGoneError:
             return

@@ -18,6 +18,7 @@ from inference.facts import read_facts
 from inference.meter import Outcome, Part
 from inference.process import die_with_parent
 from inference.recorder import Recorder
+from inference.vllm_adapter import logs
 from inference.vllm_adapter.stop_strings import tokens_until_stop
 
 _REASONS: dict[RequestStatus, FinishReason] = {
@@ -35,6 +36,7 @@ class MeteringScheduler(AsyncScheduler):  # type: ignore[misc]  # vLLM publishes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        logs.speak()
         die_with_parent()
         boot = read_boot(os.environ)
         self._recorder = Recorder(boot)

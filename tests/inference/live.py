@@ -38,7 +38,7 @@ from tests.services import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAT = "/v1/chat/completions"
-START_SECONDS = 100.0
+START_SECONDS = 200.0
 
 
 def demo_pool(**changes: Any) -> Pool:

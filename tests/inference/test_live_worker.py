@@ -1,8 +1,11 @@
 """The locked-down, metered worker as gateways and attackers meet it: real vLLM, real adapters."""
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +18,7 @@ from gateway_hooks.contract.usage import EngineEvent, WorkerInterval
 from inference.demo_model import voices
 from inference.door import READ_PATHS, WORK_PATHS
 from tests.inference.adapters import changed_adapter, config
-from tests.inference.live import CHAT, LiveWorker, chat_body, store_adapter
+from tests.inference.live import CHAT, ROOT, LiveWorker, chat_body, store_adapter
 from tests.services import wait_until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
@@ -147,7 +150,7 @@ def test_a_body_of_fifty_megabytes_is_refused(worker: LiveWorker) -> None:
 def test_an_adapter_that_cannot_be_loaded_is_refused_and_the_engine_lives(
     worker: LiveWorker, tmp_path: Any
 ) -> None:
-    tampered = store_adapter(changed_adapter(tmp_path / "a", config(lora_dropout=0.5)), worker.store)
+    tampered = store_adapter(changed_adapter(tmp_path / "a", config(lora_dropout=0.99)), worker.store)
     weights = worker.store / tampered / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     big = store_adapter(changed_adapter(tmp_path / "b", config(r=64)), worker.store)
@@ -331,6 +334,17 @@ def test_a_burst_is_charged_to_the_nanosecond(worker: LiveWorker, adapters: dict
         assert interval.startup_ns + interval.busy_ns <= (length_us + 2) * 1e3
 
 
+def test_an_operator_can_ask_for_health_on_the_command_line(worker: LiveWorker, keyring_text: str) -> None:
+    def ask(worker_id: str) -> int:
+        command = [sys.executable, "-m", "inference", "health", "--worker-id", worker_id]
+        command += ["--url", f"http://127.0.0.1:{worker.port}"]
+        environment = {**os.environ, "TENANTRY_IDENTITY_KEYS": keyring_text}
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=30).returncode
+
+    assert ask(worker.worker_id) == 0
+    assert ask("another") == 1
+
+
 def test_the_record_says_what_the_worker_is(worker: LiveWorker, adapters: dict[str, str]) -> None:
     worker.post(chat_body(), adapter=adapters["acme-health"])
 
@@ -361,4 +375,5 @@ def test_nothing_that_a_tenant_wrote_is_in_the_log(worker: LiveWorker) -> None:
 
     log = worker.log.read_text()
     assert "is ready at" in log
+    assert "refused /v1/chat/completions: model_not_signed" in log
     assert log.count(secret) == 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway_hooks.contract.usage import EngineEvent, WorkerInterval, decode_event
@@ -61,8 +62,9 @@ def recorder(boot: Boot, clock: Clock) -> Iterator[Recorder]:
 
 
 def written(boot: Boot) -> list[Any]:
-    lines = [line for path in sorted(Path(boot.outbox).rglob("*.jsonl")) for line in path.open("rb")]
-    return [decode_event(line) for line in lines]
+    segments = sorted(Path(boot.outbox).rglob("*.jsonl"))
+    whole = [path.read_bytes().rpartition(b"\n")[0] for path in segments]
+    return [decode_event(line) for text in whole for line in text.splitlines()]
 
 
 def run_request(recorder: Recorder, clock: Clock, *, seconds: int) -> None:
@@ -120,7 +122,9 @@ def test_a_request_that_nobody_signed_is_shown_and_belongs_to_nobody(recorder: R
     assert (written(boot)[0].request_id, written(boot)[0].tenant_id) == ("internal", "")
 
 
-FULL_DISK = """
+ROOM = 700
+FULL_DISK = f"""
+ROOM = {ROOM}
 import json, resource, signal, sys
 from inference.boot import Boot
 import msgspec
@@ -132,9 +136,9 @@ recorder = Recorder(boot)
 def abort(name):
     recorder.arrived(name, None)
     recorder.finished(name, Outcome(reason="abort", prompt_tokens=1, cached_tokens=0, completion_tokens=0))
-resource.setrlimit(resource.RLIMIT_FSIZE, (700, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
 for number in range(5):
-    abort(f"while-full-{number}")
+    abort(f"while-full-{{number}}")
 print("full", flush=True)
 sys.stdin.readline()
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -145,7 +149,7 @@ recorder.close()
 
 
 def test_what_came_while_the_disk_was_full_is_written_when_there_is_room(boot: Boot, tmp_path: Path) -> None:
-    (tmp_path / "boot.json").write_bytes(json.dumps(_builtins(boot)).encode())
+    (tmp_path / "boot.json").write_bytes(msgspec.json.encode(boot))
     process = subprocess.Popen(
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "boot.json")],
         cwd=ROOT,
@@ -156,6 +160,8 @@ def test_what_came_while_the_disk_was_full_is_written_when_there_is_room(boot: B
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdout.readline()
+    segment = Path(boot.outbox) / "boot" / "00000001.jsonl"
+    wait_until(lambda: segment.stat().st_size == ROOM, seconds=10, what="a full disk")
     process.stdin.write(b"\n")
     process.stdin.flush()
 
@@ -172,9 +178,3 @@ def test_what_came_while_the_disk_was_full_is_written_when_there_is_room(boot: B
 
     assert process.returncode == 0
     assert b"cannot be written" in errors
-
-
-def _builtins(boot: Boot) -> Any:
-    import msgspec
-
-    return msgspec.to_builtins(boot)
