@@ -144,7 +144,7 @@ class AdapterVersionAdmin(ReadOnlyAdmin):
 
     @display(description="Content (SHA-256)")
     def digest_text(self, obj: AdapterVersion) -> SafeString:
-        return format_html('<span class="break-all">{}</span>', obj.digest)
+        return format_html('<span style="overflow-wrap: anywhere">{}</span>', obj.digest)
 
     @display(description="Target modules")
     def modules(self, obj: AdapterVersion) -> str:
@@ -152,7 +152,11 @@ class AdapterVersionAdmin(ReadOnlyAdmin):
 
     @display(description="Checks")
     def checks_text(self, obj: AdapterVersion) -> SafeString:
-        return format_html_join("", '<div class="leading-loose">✓ {}</div>', ((line,) for line in obj.checks))
+        return format_html_join(
+            "",
+            '<div class="leading-loose" style="overflow-wrap: anywhere">✓ {}</div>',
+            ((line,) for line in obj.checks),
+        )
 
     @display(description="Used by")
     def used_by(self, obj: AdapterVersion) -> str:

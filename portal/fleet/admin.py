@@ -16,7 +16,8 @@ from portal.fleet.forms import NodeRateForm, PoolForm
 from portal.fleet.models import GatewayProcess, NodeRate, Pool, Worker
 from portal.snapshots.admin import PublishingAdmin
 
-LEVELS = {"success": "success", "warning": "warning", "danger": "danger", "default": "default"}
+LEVELS = {"up to date": "success", "behind": "warning", "empty": "danger", "gone": "default"}
+SOURCES = {"redis": "Redis", "disk": "disk (last good one)", "none": "nowhere"}
 WORKER_LABELS = {"ready": "success", "starting": "info", "draining": "warning", "gone": "danger"}
 
 
@@ -134,10 +135,11 @@ class WorkerAdmin(ReadOnlyAdmin):
 
 @admin.register(GatewayProcess)
 class GatewayProcessAdmin(ReadOnlyAdmin):
-    list_display = ("name", "serves", "seen", "source", "spooled_events", "started_at")
+    list_display = ("name", "level", "serves", "seen", "source", "spooled_events", "started_at")
     search_fields = ("id", "host")
     fields = (
-        ("name", "serves"),
+        ("name", "level"),
+        "serves",
         ("url", "seen"),
         ("source", "snapshot_loaded_at"),
         ("spooled_events", "started_at"),
@@ -150,12 +152,19 @@ class GatewayProcessAdmin(ReadOnlyAdmin):
     def name(self, obj: GatewayProcess) -> str:
         return f"{obj.host}, process {obj.pid}"
 
-    @display(description="Configuration", ordering="snapshot_version", label=LEVELS)
-    def serves(self, obj: Any) -> tuple[str, str]:
-        found = selectors.serving(
+    @display(description="Configuration", ordering="snapshot_version")
+    def serves(self, obj: Any) -> str:
+        return self._serving(obj).text
+
+    @display(description="State", label=LEVELS)
+    def level(self, obj: Any) -> str:
+        return self._serving(obj).state
+
+    @staticmethod
+    def _serving(obj: Any) -> selectors.Serving:
+        return selectors.serving(
             obj, newest=obj.newest_version, behind_since=obj.behind_since, now=clock.now()
         )
-        return found.level, found.text
 
     @display(description="Seen", ordering="seen_at")
     def seen(self, obj: GatewayProcess) -> str:
@@ -165,4 +174,4 @@ class GatewayProcessAdmin(ReadOnlyAdmin):
 
     @display(description="Loaded from", ordering="snapshot_source")
     def source(self, obj: GatewayProcess) -> str:
-        return {"redis": "Redis", "disk": "disk (last good one)", "none": "nowhere"}[obj.snapshot_source]
+        return SOURCES.get(obj.snapshot_source, obj.snapshot_source)

@@ -33,10 +33,10 @@ def gateways_with_lag() -> QuerySet[GatewayProcess]:
 
 @dataclass(frozen=True)
 class Serving:
-    """What a gateway serves against the newest. ``level`` colours it."""
+    """What a gateway serves against the newest: in a sentence and in a word."""
 
     text: str
-    level: str
+    state: str
 
 
 def serving(
@@ -45,9 +45,9 @@ def serving(
     """Pure: the sentence about a gateway's configuration."""
     version = gateway.snapshot_version
     if gateway.snapshot_source == "none":
-        return Serving("serves nothing yet", "danger")
+        return Serving("serves nothing yet", "empty")
     if not is_alive(gateway.seen_at, now):
-        return Serving(f"served {version}", "default")
+        return Serving(f"served {version}", "gone")
     if behind_since is None:
-        return Serving(f"serves {version}, the newest", "success")
-    return Serving(f"serves {version}, newest {newest}: behind for {duration(now - behind_since)}", "warning")
+        return Serving(f"serves {version}, the newest", "up to date")
+    return Serving(f"serves {version}, newest {newest}: behind for {duration(now - behind_since)}", "behind")

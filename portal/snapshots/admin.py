@@ -73,7 +73,7 @@ class PublishedSnapshotAdmin(ReadOnlyAdmin):
 
     @display(description="Content (SHA-256)")
     def whole_digest(self, obj: PublishedSnapshot) -> SafeString:
-        return format_html('<span class="break-all">{}</span>', obj.digest)
+        return format_html('<span style="overflow-wrap: anywhere">{}</span>', obj.digest)
 
     @display(description="Content (SHA-256)")
     def short_digest(self, obj: PublishedSnapshot) -> str:

@@ -17,7 +17,7 @@ class TierAdmin(PublishingAdmin, ConsoleAdmin):
     form = TierForm
     list_display = (
         "name",
-        "tenant_count",
+        "tenants_text",
         "requests_per_minute",
         "tokens_per_minute",
         "concurrency",

@@ -118,7 +118,7 @@ class TestContent:
 
         few, many = queries_with(1), queries_with(5)
 
-        assert few == many == 7
+        assert few == many == 8
 
     def test_no_secret_is_in_it(self) -> None:
         issued = factories.make_key()
