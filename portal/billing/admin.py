@@ -43,8 +43,8 @@ class WithoutPriceFilter(admin.SimpleListFilter):
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
     list_display = (
-        *("request_id", "ts", "tenant_name", "app_name", "alias", "tokens_text", "charge", "gpu_seconds"),
-        *("price_state", "source", "period"),
+        *("request_id", "admitted", "tenant_name", "alias", "tokens_text", "charge", "gpu_seconds"),
+        "price_state",
     )
     list_filter = (
         ("tenant", AutocompleteSelectFilter),
@@ -57,6 +57,10 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     search_fields = ("request_id", "key_id")
     search_help_text = "Request id or key id"
     show_full_result_count = False
+
+    @display(description="Admitted (UTC)", ordering="ts")
+    def admitted(self, obj: LedgerEntry) -> str:
+        return f"{obj.ts:%Y-%m-%d %H:%M:%S}"
 
     @display(description="Tokens: input (cached) → output")
     def tokens_text(self, obj: LedgerEntry) -> str:

@@ -25,11 +25,13 @@ from portal.billing.periods import find_period, hold_books
 from portal.billing.selectors import tenant_summary
 from portal.core.redis import REDIS_AWAY
 from portal.core.redis import client as redis_client
+from portal.core.words import count
 from portal.usage.models import ParkedEvent, PendingRequest
 from portal.usage.services import Ingested, hold_ingest, ingest
 
 Weight = Literal["blocks", "accept", "note"]
 
+REQUESTS = ("request", "requests")
 SETTLING = timedelta(seconds=5)
 """Stream entries younger than this are traffic; older ones mean that nobody ingests."""
 
@@ -138,49 +140,67 @@ def _findings(period: BillingPeriod, now: datetime) -> Iterator[Finding]:
     following = next_month(period.month)
     yield from _stream_findings(now)
     entries = LedgerEntry.objects.filter(period=period)
-    counts: list[tuple[str, Weight, int, str]] = [
+    counts: list[tuple[str, Weight, int, tuple[str, str], str]] = [
         (
             "requests_waiting",
             "accept",
             half_known(period),
-            f"requests wait for one of their two events; accepted, they are billed in {following}.",
+            REQUESTS,
+            f"without one of the two events; accepted: billed in {following}.",
         ),
         (
             "requests_without_price",
             "accept",
             entries.filter(rate__isnull=True).count(),
-            "requests found no price and are charged nothing.",
+            REQUESTS,
+            "without a price: charged nothing.",
         ),
         (
             "requests_of_unknown_tenant",
             "note",
             PendingRequest.objects.filter(problem=services.TENANT_UNKNOWN, ts__lt=period.end).count(),
-            "requests name a tenant that does not exist: nobody is billed.",
+            REQUESTS,
+            "of a tenant that does not exist: nobody is billed.",
         ),
         (
             "tokens_unknown",
             "note",
             entries.filter(tokens_known=False).count(),
-            "requests reached a worker whose event never came and are charged nothing.",
+            REQUESTS,
+            "at a worker whose event never came: charged nothing.",
         ),
         (
             "without_engine_event",
             "note",
             entries.filter(source=LedgerEntry.Source.GATEWAY_ONLY, tokens_known=True).count(),
-            "requests are billed by the gateway's counts alone: no GPU time is known of them.",
+            REQUESTS,
+            "billed by the gateway's counts alone, without GPU time.",
         ),
         (
             "without_gateway_event",
             "note",
             entries.filter(source=LedgerEntry.Source.ENGINE_ONLY).count(),
-            "requests are billed by the engine's event alone.",
+            REQUESTS,
+            "billed by the engine's event alone.",
         ),
-        ("worker_time_gaps", "note", len(gaps(period)), "holes or overlaps in the workers' metered time."),
-        ("events_parked", "note", ParkedEvent.objects.count(), "events could not be read and are parked."),
+        (
+            "worker_time_gaps",
+            "note",
+            len(gaps(period)),
+            ("hole or overlap", "holes or overlaps"),
+            "in the workers' metered time.",
+        ),
+        (
+            "events_parked",
+            "note",
+            ParkedEvent.objects.count(),
+            ("event", "events"),
+            "parked because nobody could read it.",
+        ),
     ]
-    for code, weight, count, message in counts:
-        if count:
-            yield Finding(code=code, weight=weight, count=count, message=f"{count} {message}")
+    for code, weight, number, noun, says in counts:
+        if number:
+            yield Finding(code=code, weight=weight, count=number, message=f"{count(number, *noun)} {says}")
 
 
 def _stream_findings(now: datetime) -> Iterator[Finding]:
@@ -208,7 +228,8 @@ def _cost_findings(bills: dict[WorkerKey, Bill]) -> list[Finding]:
     names = sorted(worker for (worker, _currency), bill in bills.items() if bill.unpriced_ns)
     if not names:
         return []
-    message = f"{len(names)} workers ran while their pool had no hourly rate: {', '.join(names)}."
+    workers = count(len(names), "worker")
+    message = f"{workers} in a pool without an hourly rate: {', '.join(names)}. That time costs nothing."
     return [Finding(code="workers_without_rate", weight="accept", count=len(names), message=message)]
 
 

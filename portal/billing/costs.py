@@ -85,14 +85,9 @@ def bill_worker(metered: Iterable[Metered], shares: Mapping[str, int]) -> Bill:
 
 def _weights(parts: list[Metered], shares: Mapping[str, int], busy_ns: int) -> dict[tuple[str, str], int]:
     """Exact money of every line, in one common unit."""
-    startup, idle, busy = (
-        sum((part.rate_micro or 0) * ns(part) for part in parts)
-        for ns in (
-            lambda part: part.startup_ns,
-            lambda part: part.idle_ns,
-            lambda part: part.busy_ns,
-        )
-    )
+    startup = sum((part.rate_micro or 0) * part.startup_ns for part in parts)
+    idle = sum((part.rate_micro or 0) * part.idle_ns for part in parts)
+    busy = sum((part.rate_micro or 0) * part.busy_ns for part in parts)
     claimed = sum(shares.values())
     whole = max(busy_ns, claimed, 1)
     weights = {(BUSY, tenant): busy * ns for tenant, ns in shares.items()}

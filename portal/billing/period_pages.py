@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -127,7 +128,7 @@ class BillingPeriodAdmin(ReadOnlyAdmin):
         )
 
     @action(
-        description="Close",
+        description="Close the month",
         url_path="close",
         permissions=["close"],
         icon="lock",
@@ -147,7 +148,8 @@ class BillingPeriodAdmin(ReadOnlyAdmin):
         form = AcceptForm(_acceptable(period), request.POST)
         accept = form.cleaned_data["accept"] if form.is_valid() else []
         try:
-            closed = closing.close_period(period.month, user=request.user, now=clock.now(), accept=accept)
+            user = request.user if isinstance(request.user, AbstractBaseUser) else None
+            closed = closing.close_period(period.month, user=user, now=clock.now(), accept=accept)
         except PeriodError as error:
             for line in error.message.splitlines():
                 messages.error(request, line)

@@ -45,7 +45,7 @@ class RateInline(TabularInline):  # type: ignore[misc] # unfold publishes no typ
 class PriceBookAdmin(ConsoleAdmin):
     list_display = ("name", "state", "effective_from", "currency", "rates_text", "published_at")
     search_fields = ("name",)
-    fields = (("name", "currency"), ("effective_from", "published_at"))
+    fields = (("name", "currency"), "effective_from", "published_at")
     readonly_fields = ("published_at",)
     inlines = (RateInline,)
     actions_detail = ("publish", "copy")
@@ -53,6 +53,9 @@ class PriceBookAdmin(ConsoleAdmin):
     def get_queryset(self, request: HttpRequest) -> "QuerySet[PriceBook]":
         queryset: QuerySet[PriceBook] = super().get_queryset(request)
         return queryset.annotate(rate_count=Count("rates"))
+
+    def get_fields(self, _request: HttpRequest, obj: PriceBook | None = None) -> Any:
+        return self.fields if obj else self.fields[:-1]
 
     def has_change_permission(self, request: HttpRequest, obj: PriceBook | None = None) -> bool:
         return not _is_published(obj) and bool(super().has_change_permission(request, obj))
@@ -113,7 +116,7 @@ class PriceBookAdmin(ConsoleAdmin):
         return ask(self, request, question)
 
     def has_copy_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
-        return self.has_add_permission(request)
+        return bool(self.has_add_permission(request))
 
     @action(description="Copy to a draft", url_path="copy", permissions=["copy"], icon="content_copy")
     def copy(self, request: HttpRequest, object_id: str) -> HttpResponse:

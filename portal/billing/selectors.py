@@ -132,7 +132,7 @@ def tenant_summary(period: BillingPeriod) -> list[TenantSummary]:
 
 
 def _used(period: BillingPeriod) -> dict[tuple[UUID, str], dict[str, Any]]:
-    rows = (
+    rows: Iterable[Any] = (
         LedgerEntry.objects.filter(period=period)
         .order_by()
         .values("tenant_id", "currency")

@@ -113,7 +113,7 @@ class GatewayUsageAdmin(EventAdmin):
 
     @display(description="App")
     def app(self, obj: Any) -> str:
-        return obj.app_name or "–"
+        return obj.app_name or "—"
 
     @display(description="Outcome", label=OUTCOME_LABELS)
     def outcome_label(self, obj: Any) -> str:
@@ -135,7 +135,7 @@ class GatewayUsageAdmin(EventAdmin):
     @display(description="Tokens in + out")
     def tokens(self, obj: GatewayUsage) -> str:
         if obj.prompt_tokens is None:
-            return "–"
+            return "—"
         return f"{obj.prompt_tokens:,} + {obj.completion_tokens or 0:,}"
 
     def change_view(
@@ -223,4 +223,4 @@ class WorkerTimeAdmin(EventAdmin):
     @display(description="Busy share")
     def share(self, obj: WorkerTime) -> str:
         whole = (obj.end - obj.ts).total_seconds()
-        return f"{obj.busy_ns / 1e7 / whole:.0f} %" if whole else "–"
+        return f"{obj.busy_ns / 1e7 / whole:.0f} %" if whole else "—"

@@ -107,7 +107,13 @@ def _state(facts: Facts) -> State:
     return {"completed": "done", "disconnected": "open"}.get(facts.gateway.outcome, "bad")  # type: ignore[return-value]
 
 
-_IDENTITY_CODES = {"missing_api_key", "invalid_api_key", "key_expired", "tenant_suspended", "config_unavailable"}
+_IDENTITY_CODES = {
+    "missing_api_key",
+    "invalid_api_key",
+    "key_expired",
+    "tenant_suspended",
+    "config_unavailable",
+}
 _BODY_CODES = {
     *("not_found", "method_not_allowed", "model_not_found", "endpoint_not_supported", "body_too_large"),
     *("invalid_json", "unsupported_parameter", "invalid_parameter", "price_missing"),
@@ -261,7 +267,9 @@ def _answered(facts: Facts) -> Step:
     ]
     if gateway.prompt_tokens is not None:
         prompt, output = gateway.prompt_tokens, gateway.completion_tokens or 0
-        found.append(("told the client", f"{prompt:,} + {output:,} tokens", "prompt + output, in its usage field"))
+        found.append(
+            ("told the client", f"{prompt:,} + {output:,} tokens", "prompt + output, in its usage field")
+        )
     if gateway.outcome in {"completed", "disconnected"}:
         hung_up = gateway.outcome == "disconnected"
         return Step(
@@ -273,9 +281,7 @@ def _answered(facts: Facts) -> Step:
             facts=found,
         )
     stopped = _stopped("Failed", "error", facts)
-    return Step(
-        stopped.title, stopped.icon, at, stopped.text, "bad", found, stopped.link, stopped.link_text
-    )
+    return Step(stopped.title, stopped.icon, at, stopped.text, "bad", found, stopped.link, stopped.link_text)
 
 
 def _charged(facts: Facts) -> Step | None:
@@ -295,7 +301,7 @@ def _charged(facts: Facts) -> Step | None:
     found = [
         (
             name,
-            f"{tokens:,} tokens × {getattr(entry.rate, price):f} / 1M = {amount.normalize():f}",
+            f"{tokens:,} tokens at {getattr(entry.rate, price):f} per 1M = {amount.normalize():f}",
             f"{entry.currency}",
         )
         for name, tokens, amount, price in lines
@@ -320,8 +326,10 @@ def _ms(microseconds: int | None) -> wording.Amount:
 
 
 def _ns(nanoseconds: int) -> wording.Amount:
-    return _ms(nanoseconds // 1000) if nanoseconds >= 1_000_000 else wording.Amount(  # noqa: PLR2004 - 1 ms
-        f"{nanoseconds / 1000:,.0f} µs", f"{nanoseconds:,} ns"
+    return (
+        _ms(nanoseconds // 1000)
+        if nanoseconds >= 1_000_000
+        else wording.Amount(f"{nanoseconds / 1000:,.0f} µs", f"{nanoseconds:,} ns")
     )
 
 

@@ -72,7 +72,9 @@ REASONS: Mapping[str, Reason] = {
     ),
     "no_worker": Reason("No worker of the pool was ready.", "Start a worker of the pool.", "workers"),
     "upstream_timeout": Reason(
-        "The worker did not answer in time.", "Look at the worker's load, or raise the tier's timeout.", "workers"
+        "The worker did not answer in time.",
+        "Look at the worker's load, or raise the tier's timeout.",
+        "workers",
     ),
     "upstream_error": Reason("The worker failed to answer.", "Look at the worker's log.", "workers"),
     "gateway_error": Reason("The gateway itself failed.", "Look at the gateway's log.", "gateways"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import DataError, IntegrityError, connection, transaction
 
@@ -47,7 +48,8 @@ def _store_kind(model: type[Row], rows: list[Row], result: Stored) -> None:
 def _first_of_request(model: type[Row], rows: list[Row], result: Stored) -> list[Row]:
     """A second event of one kind about one request has another id: somebody made it twice."""
     asked = [row.request_id for row in rows if not isinstance(row, WorkerTime)]
-    taken = set(model.objects.filter(request_id__in=asked).values_list("request_id", flat=True))
+    manager: Any = model.objects
+    taken = set(manager.filter(request_id__in=asked).values_list("request_id", flat=True))
     first: list[Row] = []
     for row in rows:
         request_id = getattr(row, "request_id", "")
@@ -80,10 +82,11 @@ def _insert_one(model: type[Row], row: Row, result: Stored) -> bool:
 
 
 def _insert_all(model: type[Row], rows: Sequence[Row]) -> None:
+    manager: Any = model.objects
     with transaction.atomic():
         # The ids above were read under the ingest lock; if its connection was lost meanwhile, another
         # ingester may have been faster, and the unique keys decide.
-        model.objects.bulk_create(rows, ignore_conflicts=True)
+        manager.bulk_create(rows, ignore_conflicts=True)
 
 
 _NOTE = """

@@ -219,7 +219,7 @@ def test_the_command_takes_in_what_is_there_waits_and_closes(
     call_command("close_period", month, stdout=out)
 
     assert "Taken in: 2 events" in out.getvalue()
-    assert f"{month} is closed: 1 requests." in out.getvalue()
+    assert f"{month} is closed: 1 request." in out.getvalue()
     assert "has not ended" in out.getvalue()
 
 
@@ -233,7 +233,7 @@ def test_the_command_says_what_it_waits_for_and_how_to_close_all_the_same(
     with pytest.raises(CommandError, match="--accept requests_waiting"):
         call_command("close_period", f"{now:%Y-%m}", "--wait", "0.1", stdout=out)
 
-    assert "Waiting for the second event of 1 requests" in out.getvalue()
+    assert "Waiting for the second event of 1 request" in out.getvalue()
 
 
 def test_the_command_refuses_unknown_months_and_users_with_their_codes() -> None:

@@ -59,7 +59,7 @@ def period(redis_client: "redis.Redis") -> BillingPeriod:
     make_book(("1", "0.1", "2"))
     tenant = make_tenant(make_pool())
     send(redis_client, gateway_event(tenant, "r1", ts=now), engine_event(tenant, "r1", ts=now))
-    send(redis_client, interval(tenant.pool, now - timedelta(seconds=1), 3600, busy_ns=10**9))
+    send(redis_client, interval(tenant.pool, now.replace(day=1, hour=0), 3600, busy_ns=10**9))
     closing.drain(now)
     refresh_open_periods(now)
     return BillingPeriod.objects.get(month=f"{now:%Y-%m}")

@@ -14,6 +14,7 @@ from portal.billing.periods import find_period, open_period
 from portal.core import clock
 from portal.core.errors import PortalError
 from portal.core.redis import REDIS_AWAY
+from portal.core.words import count
 
 POLL_SECONDS = 0.5
 
@@ -77,7 +78,7 @@ class Command(BaseCommand):
         told = None
         while (left := closing.half_known(period)) and time.monotonic() < deadline:
             if left != told:
-                self.stdout.write(f"Waiting for the second event of {left} requests …")
+                self.stdout.write(f"Waiting for the second event of {count(left, 'request')} …")
                 told = left
             pause.wait(POLL_SECONDS)
             try:
@@ -91,7 +92,7 @@ class Command(BaseCommand):
             ", ".join(f"{amount} {currency}" for currency, amount in totals["charge"].items()) or "nothing"
         )
         bills = ", ".join(f"{amount} {currency}" for currency, amount in totals["bills"].items()) or "nothing"
-        self.stdout.write(f"{period.month} is closed: {totals['requests']} requests.")
+        self.stdout.write(f"{period.month} is closed: {count(totals['requests'], 'request')}.")
         self.stdout.write(f"Charged {charge}; the workers cost {bills}.")
         for finding in totals["findings"]:
             self.stdout.write(f"Noted {finding['code']}: {finding['message']}")
