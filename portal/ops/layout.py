@@ -53,6 +53,8 @@ class Layout:
         self.data.mkdir(parents=True, exist_ok=True)
         for folder in (self.secrets, self.run, self.logs, self.redis):
             folder.mkdir(mode=0o700, exist_ok=True)
+        # The console's static files are looked for there even while none were collected.
+        (self.data / "static").mkdir(exist_ok=True)
 
 
 def write_private(path: Path, text: str) -> None:

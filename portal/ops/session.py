@@ -13,7 +13,7 @@ import psutil
 
 from portal.ops import report
 from portal.ops.claim import claimed, end_leftovers, leftovers, remove_run_files
-from portal.ops.conductor import Asked, Conductor, Interrupted
+from portal.ops.conductor import Asked, Conductor, Interrupted, tail
 from portal.ops.errors import OpsError
 from portal.ops.layout import Layout, ensure_secrets, write_private
 from portal.ops.leash import become_subreaper, descendants, leash_command
@@ -24,7 +24,7 @@ from portal.ops.supervision import Supervision, SupervisorGoneError
 from portal.ops.terminal import Terminal
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-MANAGE_SECONDS = 300
+PREPARE_SECONDS = 300
 LEFTOVER_SECONDS = 40
 SUPERVISOR_SECONDS = 30
 
@@ -55,14 +55,19 @@ def _run(options: Options, layout: Layout, terminal: Terminal, env: Mapping[str,
     supervision = Supervision(layout, (*stores.services, *product), shared)
     first = report.FirstSecrets(layout)
     conductor = Conductor(supervision, terminal, logs=layout.logs, asked=asked)
-    steps = [Step(services=stores.services), *_preparation(options, first, shared), Step(services=product)]
+    preparation = Preparation(options, layout, first, shared, terminal, asked)
+    steps = [
+        Step(services=stores.services),
+        Step(title="database", before=preparation.run),
+        Step(services=product),
+    ]
     with _supervised(supervision, asked):
         try:
             _write_run_files(layout, stores)
             conductor.bring_up(steps)
             secrets = first.read()
             terminal.say(report.text(options.urls, secrets, demo=options.demo, layout=layout))
-            with _json_file(options, layout, supervision, secrets, conductor):
+            with json_file(options, layout, supervision, secrets, conductor):
                 first.shown()
                 conductor.keep_up()
         except Interrupted:
@@ -85,44 +90,60 @@ def _clear_the_past(layout: Layout, terminal: Terminal, asked: Asked) -> None:
     remove_run_files(layout)
 
 
-def _preparation(options: Options, first: report.FirstSecrets, env: Mapping[str, str]) -> Sequence[Step]:
-    steps = [
-        Step(title="migrate", before=lambda: manage(env, "migrate", "--no-input", "--verbosity", "0")),
-        Step(title="roles", before=lambda: manage(env, "sync_roles")),
-    ]
-    if options.demo:
-        steps.append(Step(title="demo", before=lambda: _seed(first, env)))
-    return steps
+class Preparation:
+    """Schema, roles and, if asked for, the demo: a process of its own, which sees the running stores."""
 
+    def __init__(
+        self,
+        options: Options,
+        layout: Layout,
+        first: report.FirstSecrets,
+        env: Mapping[str, str],
+        terminal: Terminal,
+        asked: Asked,
+    ) -> None:
+        self._seed = options.demo
+        self._log = layout.logs / "prepare.log"
+        self._first = first
+        self._env = env
+        self._terminal = terminal
+        self._asked = asked
 
-def _seed(first: report.FirstSecrets, env: Mapping[str, str]) -> None:
-    # What an earlier start left there, cut short between seed and collection, must not be overwritten.
-    first.collect()
-    manage(env, "seed_demo", "--json", str(first.seeded))
-    first.collect()
+    def run(self) -> None:
+        """Raise ``OpsError`` with the end of its log, or ``Interrupted``."""
+        # What an earlier start left there, cut short between seed and collection, must not be overwritten.
+        self._first.collect()
+        seed = ["--seed", str(self._first.seeded)] if self._seed else []
+        try:
+            self._wait_for([sys.executable, "-m", "portal.ops.prepare", *seed])
+        finally:
+            self._first.collect()
 
-
-def manage(env: Mapping[str, str], *arguments: str) -> None:
-    """Run one of Django's commands in its own process, which sees the running stores."""
-    command = leash_command([sys.executable, str(CHECKOUT / "manage.py"), *arguments], owner=os.getpid())
-    try:
-        finished = subprocess.run(  # noqa: S603 - our own manage.py
-            command,
-            env=dict(env),
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=MANAGE_SECONDS,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        message = f"manage.py {arguments[0]} took more than {MANAGE_SECONDS} s"
-        raise OpsError(message, code="manage_timeout") from error
-    if finished.returncode != 0:
-        last = "\n".join(f"    {line}" for line in (finished.stdout + finished.stderr).splitlines()[-20:])
-        message = f"manage.py {arguments[0]} ended with status {finished.returncode}:\n{last}"
-        raise OpsError(message, code="manage_failed")
+    def _wait_for(self, command: Sequence[str]) -> None:
+        begun = time.monotonic()
+        with self._log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                leash_command(command, owner=os.getpid()),
+                env=dict(self._env),
+                cwd=CHECKOUT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while process.poll() is None:
+            passed = time.monotonic() - begun
+            self._terminal.waiting({"database": passed})
+            if self._asked.stop.wait(0.1) or passed >= PREPARE_SECONDS:
+                process.terminate()
+                process.wait()
+                break
+        if self._asked.stop.is_set():
+            raise Interrupted
+        if process.returncode != 0:
+            last = "\n".join(f"    {line}" for line in tail(self._log))
+            message = f"the database could not be prepared. The end of {self._log}:\n{last}"
+            raise OpsError(message, code="prepare_failed")
 
 
 @contextlib.contextmanager
@@ -149,7 +170,7 @@ def _write_run_files(layout: Layout, stores: Stores) -> None:
 
 
 @contextlib.contextmanager
-def _json_file(
+def json_file(
     options: Options,
     layout: Layout,
     supervision: Supervision,

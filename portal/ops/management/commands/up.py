@@ -1,5 +1,6 @@
 """``manage.py up``: the whole product with one command."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         parser.add_argument("--no-demo", action="store_false", dest="demo", help="start without demo tenants")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per probe would bury the progress
         chosen = {name: options[name] for name in Options.__dataclass_fields__}
         try:
             run(Options(**chosen), Terminal(self.stdout), os.environ)  # type: ignore[arg-type]
