@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from portal.ops.layout import read_run_file, read_secret
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -33,9 +35,9 @@ def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
     return Environment(
         data=data,
         adapter_store=Path(env.get("TENANTRY_ADAPTER_STORE", data / "adapters")).resolve(),
-        database_url=env.get("DATABASE_URL") or _first_line(data / "run" / "database_url"),
-        redis_url=env.get("REDIS_URL") or _first_line(data / "run" / "redis_url"),
-        secret_key=_secret(env, "TENANTRY_SECRET_KEY") or _first_line(data / "secrets" / "django_secret_key"),
+        database_url=env.get("DATABASE_URL") or read_run_file(data, "database_url"),
+        redis_url=env.get("REDIS_URL") or read_run_file(data, "redis_url"),
+        secret_key=_secret(env, "TENANTRY_SECRET_KEY") or read_secret(data, "django_secret_key"),
         debug=env.get("TENANTRY_DEBUG") == "1",
         allowed_hosts=_list(env.get("TENANTRY_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")),
         trusted_origins=_list(env.get("TENANTRY_TRUSTED_ORIGINS", "")),
@@ -44,7 +46,7 @@ def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
 
 
 def database_settings(url: str | None) -> dict[str, object]:
-    """Django's settings for a ``postgresql://`` URL; without one, a database that says what to do."""
+    """Django's settings for a ``postgresql://`` URL; without one, no database at all."""
     if url is None:
         return {"ENGINE": "django.db.backends.dummy"}
     parts = urlsplit(url)
@@ -67,10 +69,6 @@ def _secret(env: Mapping[str, str], name: str) -> str | None:
     if path := env.get(f"{name}_FILE"):
         return Path(path).read_text().strip()
     return env.get(name)
-
-
-def _first_line(path: Path) -> str | None:
-    return path.read_text().strip() if path.is_file() else None
 
 
 def _list(text: str) -> tuple[str, ...]:
