@@ -55,5 +55,6 @@ app.conf.update(
         "snapshot": _every(1, "redeliver_snapshot"),
         "spend": _every(30, "raise_spend_floor"),
         "costs": _every(60, "refresh_costs"),
+        "idempotency": _every(3600, "forget_old_idempotency"),
     },
 )

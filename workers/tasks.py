@@ -6,6 +6,7 @@ it is logged, and the next tick tries again.
 
 import logging
 
+from portal.api import services as api
 from portal.billing import costing, services, settlement
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
@@ -56,3 +57,8 @@ def raise_spend_floor() -> None:
 @app.task
 def refresh_costs() -> None:
     costing.refresh_open_periods(clock.now())
+
+
+@app.task
+def forget_old_idempotency() -> None:
+    api.forget_old_idempotency(clock.now())

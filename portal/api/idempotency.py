@@ -1,17 +1,17 @@
-"""``Idempotency-Key`` on POST: claim, change and answer are one transaction.
+"""``Idempotency-Key`` on POST: the change and the kept answer are committed together.
 
-A second request with the same key waits on the unique index until the first has committed, and then gets
-its answer; if the first failed or died, nothing of it is left and the second does the work.
+One request per user and key is at work at a time, under a PostgreSQL lock that ends with its connection.
+So a process that dies leaves nothing behind, and whoever repeats the request does the work.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import ValidationError
@@ -19,13 +19,14 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.errors import ConflictError, ReusedKeyError
+from portal.api.errors import ApiError
 from portal.api.models import IdempotentAnswer
+from portal.api.services import KEPT
 from portal.core import clock
 
 HEADER = "Idempotency-Key"
-KEPT = timedelta(hours=24)
 MAX_LENGTH = 255
+_FIRST_ERROR = 400
 
 
 class _Replay(Exception):  # noqa: N818 - not an error: it carries the kept answer to the door
@@ -34,25 +35,54 @@ class _Replay(Exception):  # noqa: N818 - not an error: it carries the kept answ
 
 
 class IdempotentMixin:
-    """For views whose POST must not happen twice. ``secret_actions`` answer with what must not be kept."""
+    """For views whose POST must not happen twice.
+
+    ``secret_actions`` answer with a ``secret`` that must not be kept. ``own_transactions`` must not run
+    within another's transaction: their change is committed just before the answer is kept.
+    """
 
     secret_actions: tuple[str, ...] = ()
-    failed = False
-    _claim: IdempotentAnswer | None = None
+    own_transactions: tuple[str, ...] = ()
+    _lock: int | None = None
+    _unkept: IdempotentAnswer | None = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method != "POST" or not request.headers.get(HEADER):
+        if request.method != "POST" or HEADER not in request.headers:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[misc,no-any-return]
-        with transaction.atomic():
-            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-            if self.failed or response.status_code >= 400:  # noqa: PLR2004
-                transaction.set_rollback(True)
-        return response
+        action = getattr(self, "action_map", {}).get("post")
+        try:
+            with nullcontext() if action in self.own_transactions else transaction.atomic():
+                response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+                if connection.in_atomic_block and response.status_code >= _FIRST_ERROR:
+                    transaction.set_rollback(True)
+            return response
+        finally:
+            if self._lock is not None:
+                _unlock(self._lock)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc] # authenticates and checks permissions
-        if request.method == "POST" and (key := request.headers.get(HEADER)):
-            self._claim = _claim(request, key)
+        if request.method == "POST" and (key := request.headers.get(HEADER)) is not None:
+            self._begin(request, key)
+
+    def _begin(self, request: Request, key: str) -> None:
+        """Raises ``_Replay`` where the key has its answer already."""
+        if not 0 < len(key) <= MAX_LENGTH or not key.isprintable():
+            raise ValidationError({HEADER: f"One to {MAX_LENGTH} printable characters."})
+        user: Any = request.user  # authenticated, and so with a number
+        fingerprint, now = _fingerprint(request), clock.now()
+        name = hashlib.sha256(f"{user.pk} {key}".encode()).digest()
+        self._lock = _try_lock(int.from_bytes(name[:8], signed=True))
+        if self._lock is None:
+            message = f"The first request with this {HEADER} is still at work. Repeat it a little later."
+            raise ApiError(message, code="idempotency_in_progress", status=409)
+        kept = IdempotentAnswer.objects.filter(user_id=user.pk, key=key).first()
+        if kept is not None and kept.created_at < now - KEPT:
+            kept.delete()
+            kept = None
+        if kept is not None:
+            raise _Replay(_answer_again(kept, fingerprint))
+        self._unkept = IdempotentAnswer(user_id=user.pk, key=key, fingerprint=fingerprint, created_at=now)
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, _Replay):
@@ -61,43 +91,45 @@ class IdempotentMixin:
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         final: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
-        if self._claim is not None and not self.failed and final.status_code < 400:  # noqa: PLR2004
-            secret = getattr(self, "action", None) in self.secret_actions
-            self._claim.status = final.status_code
-            self._claim.body = None if secret else _plain(final)
-            self._claim.save(update_fields=["status", "body"])
+        unkept, self._unkept = self._unkept, None
+        if unkept is not None and final.status_code < _FIRST_ERROR:
+            unkept.status = final.status_code
+            unkept.body = _plain(final)
+            if getattr(self, "action", None) in self.secret_actions:
+                unkept.body, unkept.secret_shown = {"id": unkept.body["id"]}, True
+            unkept.save(force_insert=True)
         return final
+
+
+def _answer_again(kept: IdempotentAnswer, fingerprint: str) -> Response:
+    if kept.fingerprint != fingerprint:
+        message = f"This {HEADER} was used for another request. Use a new one for a new request."
+        raise ApiError(message, code="idempotency_key_reused", status=422)
+    if kept.secret_shown:
+        key_id = kept.body["id"]
+        message = (
+            f"The first request with this {HEADER} made key {key_id}. Its answer held the secret, which is "
+            "kept nowhere: if it is lost, rotate that key."
+        )
+        raise ApiError(message, code="idempotency_secret_shown", status=409, fields={"id": [key_id]})
+    return Response(kept.body, status=kept.status, headers={"Idempotent-Replayed": "true"})
+
+
+def _try_lock(lock: int) -> int | None:
+    """``lock`` if it is now this connection's. It outlives the transaction, to be given back after it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [lock])
+        return lock if cursor.fetchone()[0] else None
+
+
+def _unlock(lock: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [lock])
 
 
 def _plain(response: Response) -> Any:
     """The answer's data as JSON has it: dates and decimals as text."""
     return json.loads(JSONRenderer().render(response.data))
-
-
-def _claim(request: Request, key: str) -> IdempotentAnswer:
-    """Raises ``_Replay`` where the key has its answer already."""
-    if len(key) > MAX_LENGTH or not key.isprintable():
-        raise ValidationError({HEADER: f"At most {MAX_LENGTH} printable characters."})
-    now, fingerprint = clock.now(), _fingerprint(request)
-    mine = IdempotentAnswer.objects.filter(user_id=request.user.pk)
-    mine.filter(created_at__lt=now - KEPT).delete()
-    try:
-        with transaction.atomic():
-            return IdempotentAnswer.objects.create(
-                user_id=request.user.pk, key=key, fingerprint=fingerprint, created_at=now
-            )
-    except IntegrityError:
-        kept = mine.get(key=key)
-    if kept.fingerprint != fingerprint:
-        message = f"This {HEADER} was used for another request. Use a new key for a new request."
-        raise ReusedKeyError(message)
-    if kept.body is None:
-        message = (
-            "The first request with this key has done it. Its answer held a secret, which is kept nowhere: "
-            "if it is lost, rotate the API key."
-        )
-        raise ConflictError(message, code="idempotency_replay_secret_gone")
-    raise _Replay(Response(kept.body, status=kept.status, headers={"Idempotent-Replayed": "true"}))
 
 
 def _fingerprint(request: Request) -> str:
@@ -111,9 +143,10 @@ def _fingerprint(request: Request) -> str:
 
 
 def _parts(request: Request) -> Iterator[bytes]:
-    """Fields and files by name, each with its length, so that no two forms give the same bytes."""
-    for name in sorted(request.data):
-        for value in request.data.getlist(name):
+    """Fields and files by name, each quoted, so that no two forms give the same bytes."""
+    form: Any = request.data  # a QueryDict, since it is multipart
+    for name in sorted(form):
+        for value in form.getlist(name):
             if isinstance(value, UploadedFile):
                 content = hashlib.sha256()
                 for chunk in value.chunks():

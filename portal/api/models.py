@@ -5,13 +5,17 @@ from django.db import models
 
 
 class IdempotentAnswer(models.Model):
-    """One user's key, the request it was used for, and the answer. ``body`` is null where it held a secret."""
+    """One user's key, the request that it was used for, and the answer.
+
+    Where the answer held a secret, ``body`` is only ``{"id": …}`` of what was made.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
-    status = models.PositiveSmallIntegerField(default=0)
-    body = models.JSONField(null=True)
+    status = models.PositiveSmallIntegerField()
+    body = models.JSONField()
+    secret_shown = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -1,6 +1,7 @@
 """Pages. Lists that grow without end are never counted: they are walked with a cursor."""
 
 from rest_framework.pagination import CursorPagination, LimitOffsetPagination
+from rest_framework.request import Request
 
 
 class Pages(LimitOffsetPagination):
@@ -8,7 +9,7 @@ class Pages(LimitOffsetPagination):
     max_limit = 500
     max_offset = 1_000_000
 
-    def get_offset(self, request):  # type: ignore[no-untyped-def] # as in the stubs' base
+    def get_offset(self, request: Request) -> int:
         """More than a bigint would be an error in the database."""
         return min(super().get_offset(request), self.max_offset)
 

@@ -1,6 +1,6 @@
 """What a caller may do: Django's model permissions, for reading too. Without a permission nothing is open."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request
@@ -17,7 +17,7 @@ class ModelPermissions(DjangoModelPermissions):
     A view without a model and without such names is closed to all but superusers.
     """
 
-    perms_map: ClassVar[dict[str, list[str]]] = {
+    perms_map = {
         **DjangoModelPermissions.perms_map,
         "GET": [_VIEW],
         "HEAD": [_VIEW],

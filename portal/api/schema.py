@@ -1,6 +1,6 @@
 """How the OpenAPI document describes what all operations share."""
 
-from typing import Any
+from typing import Any, Literal
 
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
@@ -15,10 +15,10 @@ _ERRORS = {
 }
 
 
-class Schema(AutoSchema):  # type: ignore[misc] # drf-spectacular is typed loosely
+class Schema(AutoSchema):
     """Adds the errors, ``Idempotency-Key`` to POST, and each view's filters."""
 
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         found = list(super().get_override_parameters())
         if self.method == "POST":
             found.append(
@@ -36,8 +36,11 @@ class Schema(AutoSchema):  # type: ignore[misc] # drf-spectacular is typed loose
             ]
         return found
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         found: dict[str, Any] = super()._get_response_bodies(direction)
         for status in _ERRORS.get(self.method.lower(), ()):
-            found.setdefault(status, self._get_response_for_code(ErrorSerializer, status))
+            found.setdefault(status, self._error(status))
         return found
+
+    def _error(self, status: str) -> Any:
+        return self._get_response_for_code(ErrorSerializer, status)  # type: ignore[no-untyped-call]

@@ -1,21 +1,32 @@
 """What the API reads and shows. Values are checked by the models' own rules; the services save."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from portal.adapters.models import Adapter, AdapterVersion, Alias
-from portal.billing.models import BillingPeriod, PriceBook, Rate
+from portal.billing.models import BillingPeriod, LedgerEntry, PriceBook, Rate
 from portal.fleet.models import ENDPOINTS, GatewayProcess, NodeRate, Pool, Worker
 from portal.snapshots.models import PublishedSnapshot
 from portal.tenants.models import ApiKey, App, Tenant
 from portal.tiers.models import Tier
-from portal.usage.models import GatewayUsage
+from portal.usage.models import EngineUsage, GatewayUsage
 
 LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency", "monthly_spend_limit")
 
 
-class TierSerializer(serializers.ModelSerializer[Tier]):
+class Strict(serializers.Serializer[Any]):
+    """Refuses names that it does not know: a mistyped limit would otherwise mean "not limited"."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping) and (unknown := sorted(set(data) - set(self.fields))):
+            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such field."))
+        return super().to_internal_value(data)
+
+
+class TierSerializer(Strict, serializers.ModelSerializer[Tier]):
     class Meta:
         model = Tier
         fields = (
@@ -24,7 +35,7 @@ class TierSerializer(serializers.ModelSerializer[Tier]):
         )
 
 
-class TenantSerializer(serializers.ModelSerializer[Tenant]):
+class TenantSerializer(Strict, serializers.ModelSerializer[Tenant]):
     class Meta:
         model = Tenant
         fields = (
@@ -35,23 +46,23 @@ class TenantSerializer(serializers.ModelSerializer[Tenant]):
         read_only_fields = ("status", "created_at")
 
 
-class AppSerializer(serializers.ModelSerializer[App]):
+class AppSerializer(Strict, serializers.ModelSerializer[App]):
     class Meta:
         model = App
         fields = ("id", "tenant", "name", "created_at")
         read_only_fields = ("created_at",)
 
 
-class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+class ApiKeySerializer(Strict, serializers.ModelSerializer[ApiKey]):
     tenant = serializers.UUIDField(source="app.tenant_id", read_only=True)
 
     class Meta:
         model = ApiKey
-        fields = (
+        fields: tuple[str, ...] = (
             *("id", "app", "tenant", "name", *LIMITS, "created_at", "expires_at", "revoked_at"),
             "replaced_by",
         )
-        read_only_fields = ("id", "created_at", "revoked_at", "replaced_by")
+        read_only_fields: tuple[str, ...] = ("id", "created_at", "revoked_at", "replaced_by")
 
 
 class KeyChangeSerializer(ApiKeySerializer):
@@ -73,7 +84,7 @@ class IssuedKeySerializer(ApiKeySerializer):
         return str(self.context["secret"])
 
 
-class RotateSerializer(serializers.Serializer[Any]):
+class RotateSerializer(Strict):
     overlap_seconds = serializers.IntegerField(
         min_value=0,
         max_value=30 * 86_400,
@@ -82,7 +93,7 @@ class RotateSerializer(serializers.Serializer[Any]):
     )
 
 
-class AdapterSerializer(serializers.ModelSerializer[Adapter]):
+class AdapterSerializer(Strict, serializers.ModelSerializer[Adapter]):
     class Meta:
         model = Adapter
         fields = ("id", "tenant", "name", "description", "created_at")
@@ -102,7 +113,7 @@ class AdapterVersionSerializer(serializers.ModelSerializer[AdapterVersion]):
         read_only_fields = fields
 
 
-class UploadSerializer(serializers.Serializer[Any]):
+class UploadSerializer(Strict):
     """``multipart/form-data``. The two files of a PEFT adapter; only safetensors."""
 
     adapter = serializers.PrimaryKeyRelatedField(queryset=Adapter.objects.select_related("tenant__pool"))
@@ -118,7 +129,7 @@ class UploadSerializer(serializers.Serializer[Any]):
     )
 
 
-class AliasSerializer(serializers.ModelSerializer[Alias]):
+class AliasSerializer(Strict, serializers.ModelSerializer[Alias]):
     class Meta:
         model = Alias
         fields = ("id", "tenant", "name", "version", "pool")
@@ -131,7 +142,7 @@ class AliasChangeSerializer(AliasSerializer):
         read_only_fields = ("tenant", "name")
 
 
-class PoolSerializer(serializers.ModelSerializer[Pool]):
+class PoolSerializer(Strict, serializers.ModelSerializer[Pool]):
     endpoints = serializers.ListField(
         child=serializers.ChoiceField(choices=[(one, one) for one in ENDPOINTS]), required=False
     )
@@ -151,7 +162,11 @@ class PoolChangeSerializer(PoolSerializer):
         read_only_fields = ("name",)
 
 
-class NodeRateSerializer(serializers.ModelSerializer[NodeRate]):
+class NodeRateSerializer(Strict, serializers.ModelSerializer[NodeRate]):
+    currency = serializers.CharField(
+        default="USD", validators=[RegexValidator(r"^[A-Z]{3}\Z", "Three letters, such as USD or EUR.")]
+    )
+
     class Meta:
         model = NodeRate
         fields = ("id", "pool", "hourly_rate", "currency", "effective_from")
@@ -183,14 +198,14 @@ class SnapshotSerializer(serializers.ModelSerializer[PublishedSnapshot]):
         fields = ("version", "published_at", "digest", "delivered_at")
 
 
-class PriceBookSerializer(serializers.ModelSerializer[PriceBook]):
+class PriceBookSerializer(Strict, serializers.ModelSerializer[PriceBook]):
     class Meta:
         model = PriceBook
         fields = ("id", "name", "currency", "effective_from", "published_at")
         read_only_fields = ("published_at",)
 
 
-class RateSerializer(serializers.ModelSerializer[Rate]):
+class RateSerializer(Strict, serializers.ModelSerializer[Rate]):
     class Meta:
         model = Rate
         fields = (
@@ -211,17 +226,50 @@ class UsageSerializer(serializers.ModelSerializer[GatewayUsage]):
         )
 
 
-class UsageQuerySerializer(serializers.Serializer[Any]):
-    """How requests are filtered."""
+class EngineEventSerializer(serializers.ModelSerializer[EngineUsage]):
+    class Meta:
+        model = EngineUsage
+        fields = (
+            *("request_id", "ts", "tenant_id", "worker_id", "adapter_digest", "finish_reason", "finished_at"),
+            *("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_ns", "decode_ns", "queue_ns"),
+        )
+
+
+class LedgerSerializer(serializers.ModelSerializer[LedgerEntry]):
+    """Amounts are exact, in ``currency``."""
+
+    class Meta:
+        model = LedgerEntry
+        fields = (
+            *("request_id", "ts", "period", "tenant", "tenant_name", "app_id", "app_name", "key_id", "alias"),
+            *("base_model", "adapter_version_id", "adapter_name", "worker_id", "source", "outcome", "rate"),
+            *("prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ns", "currency"),
+            *("input_amount", "cached_input_amount", "output_amount"),
+        )
+
+
+class HistoryQuerySerializer(serializers.Serializer[Any]):
+    """How all history is filtered."""
 
     tenant = serializers.UUIDField(required=False)
+    worker = serializers.CharField(required=False, max_length=120)
+    request_id = serializers.CharField(required=False, max_length=64)
+    since = serializers.DateTimeField(required=False, help_text="Admitted at or after this moment.")
+    until = serializers.DateTimeField(required=False, help_text="Admitted before this moment.")
+
+
+class UsageQuerySerializer(HistoryQuerySerializer):
     app = serializers.UUIDField(required=False)
     key = serializers.CharField(required=False, max_length=12)
     alias = serializers.CharField(required=False, max_length=63)
     outcome = serializers.CharField(required=False, max_length=20)
     reason = serializers.CharField(required=False, max_length=60)
-    since = serializers.DateTimeField(required=False, help_text="Admitted at or after this moment.")
-    until = serializers.DateTimeField(required=False, help_text="Admitted before this moment.")
+
+
+class LedgerQuerySerializer(HistoryQuerySerializer):
+    app = serializers.UUIDField(required=False)
+    key = serializers.CharField(required=False, max_length=12)
+    period = serializers.RegexField(r"^\d{4}-\d{2}$", required=False)
 
 
 class PeriodSerializer(serializers.ModelSerializer[BillingPeriod]):
@@ -232,7 +280,7 @@ class PeriodSerializer(serializers.ModelSerializer[BillingPeriod]):
         fields = ("month", "start", "end", "state", "closed_at", "totals")
 
 
-class CloseSerializer(serializers.Serializer[Any]):
+class CloseSerializer(Strict):
     accept = serializers.ListField(
         child=serializers.CharField(max_length=60),
         default=list,
@@ -251,7 +299,7 @@ class SummarySerializer(serializers.Serializer[Any]):
     prompt_tokens = serializers.IntegerField()
     cached_tokens = serializers.IntegerField()
     completion_tokens = serializers.IntegerField()
-    gpu_ns = serializers.IntegerField(help_text="Nanoseconds.")
+    gpu_seconds = serializers.DecimalField(max_digits=30, decimal_places=9)
     charge = serializers.DecimalField(max_digits=40, decimal_places=12)
     cost = serializers.DecimalField(max_digits=40, decimal_places=2)
     margin = serializers.DecimalField(max_digits=40, decimal_places=12, allow_null=True)

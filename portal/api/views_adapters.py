@@ -13,7 +13,7 @@ from gateway_hooks.contract.artifacts import CONFIG_FILE, WEIGHTS_FILE
 from portal.adapters import services
 from portal.adapters.models import Adapter, AdapterVersion, Alias
 from portal.adapters.sources import Files
-from portal.api.errors import ConflictError
+from portal.api.errors import ApiError
 from portal.api.serializers import (
     AdapterSerializer,
     AdapterVersionSerializer,
@@ -21,11 +21,11 @@ from portal.api.serializers import (
     AliasSerializer,
     UploadSerializer,
 )
-from portal.api.views_base import Base, Editable, user_of
+from portal.api.views_base import Base, Deletable, user_of
 from portal.core import clock
 
 
-class AdapterViewSet(Editable):
+class AdapterViewSet(Deletable):
     """Adapters: each a line of versions that belongs to one tenant."""
 
     queryset = Adapter.objects.select_related("tenant")
@@ -39,7 +39,7 @@ class AdapterViewSet(Editable):
     def check(self, instance: Any) -> None:
         if Adapter.objects.filter(pk=instance.pk).exclude(tenant=instance.tenant_id).exists():
             message = "An adapter stays with its tenant."
-            raise ConflictError(message, code="adapter_keeps_tenant")
+            raise ApiError(message, code="adapter_keeps_tenant")
 
 
 class AdapterVersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Base):
@@ -70,7 +70,7 @@ class AdapterVersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Ba
         return Response(self.get_serializer(version).data, status=status.HTTP_201_CREATED)
 
 
-class AliasViewSet(mixins.DestroyModelMixin, Editable):
+class AliasViewSet(Deletable):
     """Aliases: the model names of a tenant's apps. Without a version it is the base model."""
 
     queryset = Alias.objects.select_related("tenant__pool", "version__adapter", "pool")
@@ -84,7 +84,7 @@ class AliasViewSet(mixins.DestroyModelMixin, Editable):
         values = serializer.validated_data
         if Alias.objects.filter(tenant=values["tenant"], name=values["name"]).exists():
             message = "The tenant has an alias of this name. Change that one."
-            raise ConflictError(message, code="alias_exists")
+            raise ApiError(message, code="alias_exists")
         serializer.instance = services.set_alias(
             tenant=values["tenant"],
             name=values["name"],
@@ -93,8 +93,8 @@ class AliasViewSet(mixins.DestroyModelMixin, Editable):
         )
 
     def perform_update(self, serializer: "BaseSerializer[Alias]") -> None:
-        alias, values = serializer.instance, serializer.validated_data
-        assert alias is not None
+        alias: Any = serializer.instance
+        values = serializer.validated_data
         serializer.instance = services.set_alias(
             tenant=alias.tenant,
             name=alias.name,

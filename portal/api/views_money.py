@@ -1,42 +1,36 @@
-"""Price books, rates, billing periods, and usage."""
+"""Price books, rates and billing periods."""
 
 from typing import Any
 
-from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
-from rest_framework import mixins
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.errors import ConflictError, UnavailableError
-from portal.api.pagination import Newest
+from portal.api.errors import ApiError
 from portal.api.serializers import (
     CloseSerializer,
     PeriodSerializer,
     PriceBookSerializer,
     RateSerializer,
     SummarySerializer,
-    UsageQuerySerializer,
-    UsageSerializer,
 )
-from portal.api.views_base import Editable, ReadOnly, user_of
+from portal.api.views_base import Deletable, ReadOnly, user_of
 from portal.billing import closing
 from portal.billing.models import BillingPeriod, PriceBook, Rate
 from portal.billing.price_books import publish_book
 from portal.billing.selectors import tenant_summary
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
-from portal.usage.models import GatewayUsage
 
 
 def _must_be_draft(book: PriceBook) -> None:
     if book.published_at is not None:
         message = f"{book.name} is published and stays as it is. Make a new book."
-        raise ConflictError(message, code="book_published")
+        raise ApiError(message, code="book_published")
 
 
-class PriceBookViewSet(mixins.DestroyModelMixin, Editable):
+class PriceBookViewSet(Deletable):
     """Price books. Drafts may change; a published one never does."""
 
     queryset = PriceBook.objects.all()
@@ -47,9 +41,8 @@ class PriceBookViewSet(mixins.DestroyModelMixin, Editable):
     def check(self, instance: Any) -> None:
         _must_be_draft(instance)
 
-    def perform_destroy(self, instance: PriceBook) -> None:
+    def check_delete(self, instance: Any) -> None:
         _must_be_draft(instance)
-        instance.delete()
 
     @extend_schema(request=None, responses=PriceBookSerializer)
     @action(detail=True, methods=["post"])
@@ -58,7 +51,7 @@ class PriceBookViewSet(mixins.DestroyModelMixin, Editable):
         return Response(self.get_serializer(publish_book(self.get_object(), now=clock.now())).data)
 
 
-class RateViewSet(mixins.DestroyModelMixin, Editable):
+class RateViewSet(Deletable):
     """Prices per million tokens. The most specific wins: tenant, then tier, then neither."""
 
     queryset = Rate.objects.select_related("book")
@@ -71,33 +64,8 @@ class RateViewSet(mixins.DestroyModelMixin, Editable):
         if instance.pk:
             _must_be_draft(PriceBook.objects.get(rates=instance.pk))
 
-    def perform_destroy(self, instance: Rate) -> None:
+    def check_delete(self, instance: Any) -> None:
         _must_be_draft(instance.book)
-        instance.delete()
-
-
-class UsageViewSet(ReadOnly):
-    """Requests as the gateways saw them, the newest first."""
-
-    queryset = GatewayUsage.objects.defer("payload")
-    serializer_class = UsageSerializer
-    pagination_class = Newest
-    lookup_field = "request_id"
-    lookup_value_regex = "[^/]+"
-
-    def filter_queryset(self, queryset: "QuerySet[GatewayUsage]") -> "QuerySet[GatewayUsage]":
-        if self.action != "list":
-            return queryset
-        asked = UsageQuerySerializer(data=self.request.query_params)
-        asked.is_valid(raise_exception=True)
-        lookups = {"since": "ts__gte", "until": "ts__lt", "tenant": "tenant_id", "app": "app_id", "key": "key_id"}
-        return queryset.filter(
-            **{lookups.get(name, name): value for name, value in asked.validated_data.items()}
-        )
-
-    @extend_schema(parameters=[UsageQuerySerializer])
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().list(request, *args, **kwargs)
 
 
 class PeriodViewSet(ReadOnly):
@@ -107,9 +75,14 @@ class PeriodViewSet(ReadOnly):
     serializer_class = PeriodSerializer
     http_method_names = ("get", "post", "head", "options")
     lookup_value_regex = r"\d{4}-\d{2}"
+    own_transactions = ("close",)  # draining acknowledges in Redis what it has committed
     action_permissions = {
         "close": ("billing.change_billingperiod",),
-        "summary": ("billing.view_billingperiod", "billing.view_ledgerentry"),
+        "summary": (
+            "billing.view_billingperiod",
+            "billing.view_ledgerentry",
+            "billing.view_costline",
+        ),
     }
 
     @extend_schema(request=CloseSerializer, responses=PeriodSerializer)
@@ -126,7 +99,10 @@ class PeriodViewSet(ReadOnly):
             )
         except REDIS_AWAY as error:
             message = "Redis cannot be reached, so events may be waiting there. Close once it is back."
-            raise UnavailableError(message) from error
+            raise ApiError(message, code="unavailable", status=503) from error
+        except closing.CloseRefusedError as refused:
+            reasons = {finding.code: [finding.message] for finding in refused.findings}
+            raise ApiError(refused.message, code=refused.code, fields=reasons) from refused
         return Response(self.get_serializer(closed).data)
 
     @extend_schema(responses=SummarySerializer(many=True))

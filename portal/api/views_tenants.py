@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from portal.adapters.selectors import misfits
-from portal.api.errors import ConflictError
+from portal.api.errors import ApiError
 from portal.api.serializers import (
     ApiKeySerializer,
     AppSerializer,
@@ -21,14 +21,14 @@ from portal.api.serializers import (
     TenantSerializer,
     TierSerializer,
 )
-from portal.api.views_base import Editable, user_of
+from portal.api.views_base import Deletable, Editable, user_of
 from portal.core import clock
 from portal.tenants import services
 from portal.tenants.models import ApiKey, App, Tenant
 from portal.tiers.models import Tier
 
 
-class TierViewSet(Editable):
+class TierViewSet(Deletable):
     """Tiers: the limits of tenants that have none of their own."""
 
     queryset = Tier.objects.all()
@@ -53,8 +53,10 @@ class TenantViewSet(Editable):
     def check(self, instance: Any) -> None:
         broken = [alias.name for alias in misfits(tenant=instance, pool=instance.pool)]
         if broken:
-            message = f"Pool {instance.pool.name} cannot serve what these aliases lead to: {', '.join(broken)}."
-            raise ConflictError(message, code="pool_cannot_serve")
+            message = (
+                f"Pool {instance.pool.name} cannot serve what these aliases lead to: {', '.join(broken)}."
+            )
+            raise ApiError(message, code="pool_cannot_serve")
 
     @extend_schema(request=None, responses=TenantSerializer)
     @action(detail=True, methods=["post"])
@@ -73,7 +75,7 @@ class TenantViewSet(Editable):
         return Response(self.get_serializer(tenant).data)
 
 
-class AppViewSet(Editable):
+class AppViewSet(Deletable):
     """Apps, the owners of API keys."""
 
     queryset = App.objects.select_related("tenant")
@@ -87,7 +89,7 @@ class AppViewSet(Editable):
     def check(self, instance: Any) -> None:
         if App.objects.filter(pk=instance.pk).exclude(tenant=instance.tenant_id).exists():
             message = "An app stays with its tenant."
-            raise ConflictError(message, code="app_keeps_tenant")
+            raise ApiError(message, code="app_keeps_tenant")
 
 
 class ApiKeyViewSet(Editable):
@@ -136,8 +138,4 @@ class ApiKeyViewSet(Editable):
 
     def _once(self, issued: services.IssuedKey) -> Response:
         shown = IssuedKeySerializer(issued.key, context={"secret": issued.secret})
-        return Response(
-            shown.data, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
-        )
-
-
+        return Response(shown.data, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
