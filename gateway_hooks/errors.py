@@ -19,6 +19,7 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     ENDPOINT_NOT_SUPPORTED = "endpoint_not_supported"
     BODY_TOO_LARGE = "body_too_large"
+    BODY_TIMEOUT = "body_timeout"
     INVALID_JSON = "invalid_json"
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     INVALID_PARAMETER = "invalid_parameter"
@@ -63,6 +64,7 @@ KINDS = {
     Code.MODEL_NOT_FOUND: Kind(404, _NOT_FOUND, "The model does not exist or you may not use it."),
     Code.ENDPOINT_NOT_SUPPORTED: Kind(400, _INVALID, "The model does not serve this endpoint."),
     Code.BODY_TOO_LARGE: Kind(413, _INVALID, "The request body is too large."),
+    Code.BODY_TIMEOUT: Kind(408, _INVALID, "The request body took too long to arrive."),
     Code.INVALID_JSON: Kind(400, _INVALID, "The request body is not a JSON object."),
     Code.UNSUPPORTED_PARAMETER: Kind(400, _INVALID, "A parameter is not supported."),
     Code.INVALID_PARAMETER: Kind(400, _INVALID, "A parameter is not valid."),

@@ -33,6 +33,7 @@ class Settings:
     record_interval: timedelta = timedelta(seconds=2)
     lease_margin: timedelta = timedelta(seconds=30)
     connect_timeout: timedelta = timedelta(seconds=2)
+    body_timeout: timedelta = timedelta(seconds=30)
     drain_timeout: timedelta = timedelta(seconds=2)
 
     @property
@@ -55,7 +56,7 @@ class Settings:
             salt_secret=_salt(_secret(environment, "TENANTRY_SALT_SECRET")),
             url=environment.get("TENANTRY_GATEWAY_URL", "http://127.0.0.1"),
             gateway_id=new_gateway_id(),
-            body_limit=int(environment.get("TENANTRY_BODY_LIMIT", DEFAULT_BODY_LIMIT)),
+            body_limit=_bytes(environment, "TENANTRY_BODY_LIMIT", DEFAULT_BODY_LIMIT),
         )
 
 
@@ -69,6 +70,14 @@ def _required(environment: Mapping[str, str], name: str) -> str:
         message = f"{name} is not set"
         raise SettingsError(message)
     return value
+
+
+def _bytes(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, str(default))
+    if not value.isdecimal() or int(value) == 0:
+        message = f"{name} is not a number of bytes"
+        raise SettingsError(message)
+    return int(value)
 
 
 def _secret(environment: Mapping[str, str], name: str) -> str:

@@ -92,17 +92,15 @@ class Desk:
 
     async def _take(self, ticket: Ticket, caller: Caller, ask: Ask) -> None:
         now = time.monotonic()
+        # Noted before asking: an answer that never came may still have taken, so the end gives it back.
+        ticket.ask = ask
         try:
-            # Noted before asking: if this is cancelled in between, the end gives back what may be taken.
-            ticket.ask, ticket.admitted = ask, True
             verdict = await self._services.door.ask(lambda _: self._services.ledger.admit(ask), now=now)
         except RedisAway:
-            ticket.admitted = False
             self._services.outage.admit(caller.tenant, caller.key, now=now)
             return
         ticket.verdict = verdict
         if verdict.refusal is not None:
-            ticket.admitted = False
             raise refusal_error(verdict)
 
     async def finish(self, ticket: Ticket) -> None:
@@ -128,7 +126,7 @@ class Desk:
         now = time.monotonic()
         if ticket.caller is None and not self._unknown_counts(now):
             return
-        ask = ticket.ask if ticket.admitted else None
+        ask = None if ticket.refused else ticket.ask
         known = settlement(ticket)
 
         async def give_back(pipeline: Pipeline) -> None:

@@ -57,7 +57,6 @@ class Ticket:
     forward: Forward | None = None
     ask: Ask | None = None
     verdict: Verdict | None = None
-    admitted: bool = False
     forwarded: bool = False
     unreachable: bool = False
     connection: Connection | None = None
@@ -70,6 +69,16 @@ class Ticket:
     outcome: Outcome = "gateway_error"
     reason: str | None = None
     closed: bool = False
+
+    @property
+    def admitted(self) -> bool:
+        """Counted by Redis; False also for what runs uncounted while Redis is away."""
+        return self.verdict is not None and self.verdict.refusal is None
+
+    @property
+    def refused(self) -> bool:
+        """Redis said no, so nothing was taken."""
+        return self.verdict is not None and self.verdict.refusal is not None
 
     @property
     def stream(self) -> bool:

@@ -120,7 +120,12 @@ class Wrapper:
         caller = ticket.caller = self._identify(scope, anthropic=ticket.endpoint.name == "messages")
         if snapshot is None:
             raise GatewayError(Code.CONFIG_UNAVAILABLE)
-        raw = await read_body(receive, scope["headers"], limit=self._services.settings.body_limit)
+        settings = self._services.settings
+        try:
+            async with asyncio.timeout(settings.body_timeout.total_seconds()):
+                raw = await read_body(receive, scope["headers"], limit=settings.body_limit)
+        except TimeoutError:
+            raise GatewayError(Code.BODY_TIMEOUT) from None
         body = ticket.body = parse(raw, ticket.endpoint)
         return await self._desk.admit(ticket, snapshot, caller, body)
 

@@ -1,5 +1,6 @@
 """LiteLLM's proxy application, imported late: it reads the environment and holds global state."""
 
+import atexit
 import logging
 import os
 from pathlib import Path
@@ -17,6 +18,7 @@ def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: st
     silence()
     config = write_config(folder, name)
     os.environ["CONFIG_FILE_PATH"] = str(config)
+    atexit.register(config.unlink, missing_ok=True)
 
     import httpx  # noqa: PLC0415 - after the environment is ours
     import litellm  # noqa: PLC0415

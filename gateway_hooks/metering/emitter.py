@@ -85,7 +85,9 @@ class Emitter:
 
     def close(self) -> None:
         """Leave no empty folder behind; what is spooled stays for the next process."""
-        if not self._spool.count:
+        if self._spool.count:
+            self._spool.close()
+        else:
             self._spool.remove()
 
 

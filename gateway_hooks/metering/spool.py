@@ -49,6 +49,10 @@ class Spool:
         self._path.unlink(missing_ok=True)
         self.count = 0
 
+    def close(self) -> None:
+        """Let go of the folder; what is in it is the next one's to replay."""
+        self._lock.close()
+
     def remove(self) -> None:
         """Give the folder up for ever."""
         self.clear()

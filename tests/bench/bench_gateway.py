@@ -20,6 +20,7 @@ import redis
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.fleet import encode_record
 from gateway_hooks.contract.snapshot import Limits, encode_snapshot
+from tests.bench.bench_propagation import fresh_secrets
 from tests.bench.load import Round, request_bytes, run
 from tests.gateway_hooks import processes, world
 
@@ -67,13 +68,16 @@ def bare_litellm(
         "LITELLM_LOG": "ERROR",
         "LITELLM_TELEMETRY": "False",
     }
-    kept = {name: value for name, value in environment.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+    ours = {"DATABASE_URL", "REDIS_URL"}
+    kept = {name: value for name, value in environment.items() if name not in ours}
     command = [sys.executable, "-m", "uvicorn", "litellm.proxy.proxy_server:app", "--port", str(port)]
     command += ["--log-level", "warning", "--no-access-log", "--no-server-header", "--backlog", "2048"]
     with processes.running(command, {**kept, **quiet}, folder / "bare.log") as process:
         url = f"http://127.0.0.1:{port}"
         processes.wait_for(
-            lambda: processes.answers(url + "/health/liveliness"), seconds=90, what="bare LiteLLM answers"
+            lambda: processes.answers(url + "/health/liveliness"),
+            seconds=processes.START_SECONDS,
+            what="bare LiteLLM answers",
         )
         yield url, process
 
@@ -148,8 +152,7 @@ def bench() -> dict[str, float]:
         stack.callback(own.kill)
         environment = {
             **processes.environment(folder, own.url),
-            "TENANTRY_IDENTITY_KEYS": f"bench:{secrets.token_hex(32)}",
-            "TENANTRY_SALT_SECRET": secrets.token_hex(32),
+            **fresh_secrets(),
         }
         backend_url = stack.enter_context(backend(environment, folder / "backend.log"))
         client = stack.enter_context(redis.Redis.from_url(own.url))

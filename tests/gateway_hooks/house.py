@@ -1,6 +1,6 @@
 """One running gateway before one stand-in worker, and customers who move in while it runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,8 +113,10 @@ class House:
 
 
 @contextmanager
-def open_house(folder: Path, own: processes.OwnRedis) -> Iterator[House]:
-    environment = processes.environment(folder, own.url)
+def open_house(
+    folder: Path, own: processes.OwnRedis, *, extra: Mapping[str, str] | None = None
+) -> Iterator[House]:
+    environment = {**processes.environment(folder, own.url), **(extra or {})}
     with (
         redis.Redis.from_url(own.url) as client,
         processes.standin_worker("worker-1", environment, folder / "worker.log") as worker_url,

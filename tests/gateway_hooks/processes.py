@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import redis
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 def free_port() -> int:
