@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Literal, Protocol
-from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
@@ -15,14 +13,13 @@ from portal.adapters.models import Alias
 from portal.billing.models import BillingPeriod, PeriodState, Rate
 from portal.billing.selectors import rates_at
 from portal.fleet.models import GatewayProcess, Pool, Worker
-from portal.home.charges import Charges, charges
+from portal.home.charges import near_limit
 from portal.home.windows import month_to_date
 from portal.home.wording import money
 from portal.snapshots.models import PublishedSnapshot
 from portal.tenants.models import Tenant, TenantStatus
 from portal.usage.models import ParkedEvent
 
-NEAR_LIMIT = Decimal("0.9")
 ALIVE = timedelta(seconds=60)
 """Processes report every few seconds; a minute of silence is no hiccup."""
 PROPAGATION = timedelta(seconds=10)
@@ -63,50 +60,26 @@ def _may_see_money(user: User) -> bool:
     return user.has_perm("billing.view_ledgerentry") and user.has_perm("tenants.view_tenant")
 
 
-def spend_limits(tenants: list[UUID] | None = None) -> dict[UUID, tuple[str, Decimal]]:
-    """(name, monthly limit) of active tenants that have one, of their own or of their tier."""
-    rows = Tenant.objects.filter(status=TenantStatus.ACTIVE)
-    if tenants is not None:
-        rows = rows.filter(pk__in=tenants)
-    limited = rows.annotate(limit=Coalesce("monthly_spend_limit", "tier__monthly_spend_limit"))
-    return {
-        pk: (name, limit)
-        for pk, name, limit in limited.filter(limit__isnull=False).values_list("pk", "name", "limit")
-    }
-
-
-def near_limit(spent: Charges) -> list[tuple[UUID, str, Decimal, Decimal, str]]:
-    """(id, name, spent, limit, currency) of tenants over 90 % of their limit, the fullest first."""
-    limits = spend_limits([tenant for tenant, _ in spent])
-    full = [
-        (tenant, *limits[tenant], amount, currency)
-        for (tenant, currency), amount in spent.items()
-        if tenant in limits and amount >= NEAR_LIMIT * limits[tenant][1]
-    ]
-    full.sort(key=lambda one: (-(one[3] / one[2]) if one[2] else Decimal("-Infinity"), one[1]))
-    return [(tenant, name, amount, limit, currency) for tenant, name, limit, amount, currency in full]
-
-
 def _near_limit(now: datetime) -> Iterator[Matter]:
     this_month, _ = month_to_date(now)
-    full = near_limit(charges(this_month))
-    for tenant, name, spent, limit, currency in full[:SHOWN]:
-        over = spent >= limit
-        share = f"{100 * spent / limit:.0f} %" if limit else "all"
+    full, count = near_limit(this_month, shown=SHOWN)
+    for one in full:
+        over = one.spent >= one.limit
+        share = f"{100 * one.spent / one.limit:.0f} %" if one.limit else "all"
         yield Matter(
             "critical" if over else "warning",
             "account_balance_wallet",
-            f"{name} has used {share} of its monthly spend limit",
-            f"{money(spent, currency)} of {money(limit, currency)} this month. "
+            f"{one.name} has used {share} of its monthly spend limit",
+            f"{money(one.spent, one.currency)} of {money(one.limit, one.currency)} this month. "
             + ("Its requests are refused." if over else "At the limit its requests are refused."),
-            reverse("admin:tenants_tenant_change", args=[tenant]),
+            reverse("admin:tenants_tenant_change", args=[one.tenant_id]),
             "Open limits",
         )
-    if len(full) > SHOWN:
+    if count > len(full):
         yield Matter(
             "warning",
             "account_balance_wallet",
-            f"{len(full) - SHOWN} more tenants are over 90 % of their monthly spend limit",
+            f"{count - len(full):,} more over 90 % of their monthly spend limit",
             "The fullest are listed above.",
             reverse("admin:tenants_tenant_changelist"),
             "Open tenants",
@@ -136,7 +109,9 @@ def _unpriced(now: datetime) -> Iterator[Matter]:
             "warning",
             "money_off",
             "Aliases without a price",
-            listed + (" and more" if len(names) > SHOWN else "") + " have no rate in the current price book: their requests are refused.",
+            listed
+            + (" and more" if len(names) > SHOWN else "")
+            + " have no rate in the current price book: their requests are refused.",
             reverse("admin:billing_pricebook_changelist"),
             "Open price books",
         )
@@ -158,7 +133,9 @@ def _workers(now: datetime) -> Iterator[Matter]:
                 link,
                 "Open workers",
             )
-    in_use = set(Tenant.objects.filter(status=TenantStatus.ACTIVE).values_list("pool_id", flat=True).distinct())
+    in_use = set(
+        Tenant.objects.filter(status=TenantStatus.ACTIVE).values_list("pool_id", flat=True).distinct()
+    )
     silent = {pool for _, pool, at, _ in seen if at >= now - timedelta(days=1)}
     for pool in sorted(in_use - alive - silent):
         yield Matter(

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from portal.home.attention import User, spend_limits
-from portal.home.charges import by_currency, charges
+from portal.home.attention import User
+from portal.home.charges import Charged, charged, limits
 from portal.home.figures import Figures, Series, total
 from portal.home.quantiles import quantile
 from portal.home.windows import Window, month_to_date
@@ -101,32 +101,27 @@ def _traffic(window: Window, current: Series, previous: Series) -> list[Card]:
 
 
 def _spend(now: datetime) -> Card:
-    this_month, last_month = (charges(span) for span in month_to_date(now))
-    totals = by_currency(this_month)
-    currency, amount = totals[0] if totals else ("USD", Decimal(0))
-    before = dict(by_currency(last_month)).get(currency, Decimal(0))
-    limits = spend_limits()
-    limit = sum((value for _, value in limits.values()), Decimal(0))
-    limited = sum(
-        (spent for (tenant, its), spent in this_month.items() if tenant in limits and its == currency),
-        Decimal(0),
+    this_month, last_month = (charged(span) for span in month_to_date(now))
+    first = this_month[0] if this_month else Charged("USD", Decimal(0), Decimal(0))
+    before = next((one.total for one in last_month if one.currency == first.currency), Decimal(0))
+    limited, limit = limits()
+    others = ", ".join(str(money(one.total, one.currency)) for one in this_month[1:])
+    tenants = f"{limited:,} tenant{'s' if limited != 1 else ''}"
+    note = (
+        f"{money(first.limited, first.currency).text} of {money(limit, first.currency).text}"
+        f" in limits of {tenants}"
+        if limited
+        else "no spend limit is set"
     )
-    others = f" · and {', '.join(str(money(value, name)) for name, value in totals[1:])}" if totals[1:] else ""
-    tenants = f"{len(limits):,} tenant{'s' if len(limits) != 1 else ''}"
     return Card(
         title="Charged",
-        amount=money(amount, currency),
+        amount=money(first.total, first.currency),
         period=f"in {now:%b}, UTC",
-        note=(
-            f"{money(limited, currency).text} of {money(limit, currency).text} in limits of {tenants}"
-            if limit
-            else "no spend limit is set"
-        )
-        + others,
-        change=change(float(amount), float(before)),
+        note=f"{note} · and {others}" if others else note,
+        change=change(float(first.total), float(before)),
         link=reverse("admin:billing_ledgerentry_changelist"),
         icon="payments",
-        share=min(100, int(100 * limited / limit)) if limit else None,
+        share=min(100, int(100 * first.limited / limit)) if limit else None,
     )
 
 

@@ -79,25 +79,19 @@ def total(parts: Series) -> Figures:
 
 def by_tenant(span: Span, bucket: timedelta, *, limit: int) -> list[tuple[UUID, int, int]]:
     """(tenant id, tokens, requests) of those with the most tokens, then requests, in the span."""
-    tokens: Counter[UUID] = Counter()
-    requests: Counter[UUID] = Counter()
-    days = set(_summarised_days(span)) if bucket >= DAY else set()
-    if days:
-        rows = _rows(
-            "SELECT tenant_id, sum(prompt_tokens + completion_tokens), sum(requests) FROM home_dayfigures"
-            " WHERE tenant_id IS NOT NULL AND day = ANY(%s) GROUP BY 1",
-            [sorted(days)],
-        )
-        for tenant, used, made in rows:
-            tokens[tenant] += int(used)
-            requests[tenant] += int(made)
+    days: set[date] = set(summarised_days(span)) if bucket >= DAY else set()
+    parts: list[str] = [_TENANT_DAYS]
+    values: list[Any] = [sorted(days)]
     for gap in gaps(span, days):
-        for tenant, used in _rows(_TOKENS_BY_TENANT, [gap.start, gap.end]):
-            tokens[tenant] += int(used)
-        for tenant, made in _rows(_REQUESTS_BY_TENANT, [gap.start, gap.end]):
-            requests[tenant] += int(made)
-    best = sorted(tokens | requests, key=lambda one: (-tokens[one], -requests[one], one))
-    return [(one, tokens[one], requests[one]) for one in best[:limit]]
+        parts += [_TOKENS_BY_TENANT, _REQUESTS_BY_TENANT]
+        values += [gap.start, gap.end, gap.start, gap.end]
+    union = " UNION ALL ".join(parts)
+    rows = _rows(
+        f"SELECT tenant_id, sum(tokens), sum(requests) FROM ({union}) every"  # noqa: S608 - constants only
+        " GROUP BY 1 ORDER BY 2 DESC, 3 DESC, 1 LIMIT %s",
+        [*values, limit],
+    )
+    return [(tenant, int(tokens), int(requests)) for tenant, tokens, requests in rows]
 
 
 def gaps(span: Span, days: set[date]) -> Iterator[Span]:
@@ -126,7 +120,8 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _summarised_days(span: Span) -> list[date]:
+def summarised_days(span: Span) -> list[date]:
+    """The whole days of ``span`` that have a summary."""
     first, last = whole_days(span)
     days = DayFigures.objects.filter(tenant_id__isnull=True, day__gte=first, day__lt=last)
     return list(days.values_list("day", flat=True))
@@ -174,7 +169,7 @@ def _add_events(found: Series, span: Span, bucket: timedelta) -> None:
 def _rows(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 _BUCKET = "date_bin(%s, ts, '2000-01-01T00:00:00Z'::timestamptz)"
@@ -192,11 +187,15 @@ _WORKERS = (
     ' sum(extract(epoch FROM "end" - ts) * 1000000000)'
     f" FROM usage_workertime WHERE {_SPAN} GROUP BY 1"
 )
+_TENANT_DAYS = (
+    "SELECT tenant_id, prompt_tokens + completion_tokens AS tokens, requests FROM home_dayfigures"
+    " WHERE tenant_id IS NOT NULL AND day = ANY(%s)"
+)
 _TOKENS_BY_TENANT = (
-    "SELECT tenant_id, sum(prompt_tokens + completion_tokens) FROM usage_engineusage"  # noqa: S608
+    "SELECT tenant_id, sum(prompt_tokens + completion_tokens), 0 FROM usage_engineusage"  # noqa: S608
     f" WHERE {_SPAN} GROUP BY 1"
 )
 _REQUESTS_BY_TENANT = (
-    "SELECT tenant_id, count(*) FROM usage_gatewayusage"  # noqa: S608
+    "SELECT tenant_id, 0, count(*) FROM usage_gatewayusage"  # noqa: S608
     f" WHERE {_SPAN} AND tenant_id IS NOT NULL GROUP BY 1"
 )

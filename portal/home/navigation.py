@@ -64,7 +64,11 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 def navigation(request: HttpRequest) -> list[Item]:
     """Groups as unfold takes them. Pages that are not registered are left out."""
     groups: list[Item] = [
-        {"items": [{"title": "Home", "icon": "home", "link": reverse("admin:index"), "permission": _everyone}]}
+        {
+            "items": [
+                {"title": "Home", "icon": "home", "link": reverse("admin:index"), "permission": _everyone}
+            ]
+        }
     ]
     for title, entries in _GROUPS:
         items = [item for entry in entries if (item := _item(request, *entry))]
@@ -93,4 +97,3 @@ def _may_open(app: str, model: str) -> Callable[[HttpRequest], bool]:
 
 def _everyone(_request: HttpRequest) -> bool:
     return True
-

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 GROWTH = 1.02
 _LOG = math.log(GROWTH)
 
-BIN_SQL = f"floor(ln(greatest(ttft_us, 1)) / {_LOG!r})::int"
-"""The bin of a row's ``ttft_us``; null stays null."""
+BIN_SQL = f"CASE WHEN ttft_us > 0 THEN floor(ln(ttft_us) / {_LOG!r})::int END"
+"""The bin of a row's ``ttft_us``; null where nothing was measured."""
 
 
 def middle(number: int) -> float:
     """The value (geometric middle) that stands for a bin, in the unit of what was binned."""
-    return GROWTH ** (number + 0.5)
+    return float(GROWTH ** (number + 0.5))
 
 
 def quantile(bins: Mapping[int, int], share: float) -> float | None:

@@ -36,7 +36,7 @@ def search(request: HttpRequest, term: str) -> list[SearchResult]:
 
 def _found(rows: QuerySet[Model], *, icon: str, what: str) -> Iterator[SearchResult]:
     for row in rows[:EACH]:
-        meta = row._meta
+        meta = row._meta  # noqa: SLF001 - its documented home
         link = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
         yield SearchResult(title=str(row), description=what, link=link, icon=icon)
 

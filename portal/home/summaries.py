@@ -62,10 +62,10 @@ def _summed_counts(first: date) -> dict[date, _Counts]:
     }
 
 
-def _pairs(sql: str, *values: object) -> list[tuple[date, int]]:
+def _pairs(sql: str, *values: date) -> list[tuple[date, int]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _sum_day(day: date, counts: _Counts) -> None:

@@ -20,9 +20,7 @@ class Choice:
 CHOICES: Mapping[str, Choice] = {
     choice.key: choice
     for choice in (
-        Choice(
-            key="1h", label="1 h", words="last hour", bucket=timedelta(minutes=1), count=60, tick="%H:%M"
-        ),
+        Choice(key="1h", label="1 h", words="last hour", bucket=timedelta(minutes=1), count=60, tick="%H:%M"),
         Choice(
             key="24h", label="24 h", words="last 24 hours", bucket=timedelta(hours=1), count=24, tick="%H:%M"
         ),

@@ -51,7 +51,7 @@ def seconds(nanoseconds: int) -> Amount:
 
 def latency(microseconds: float | None) -> Amount:
     if microseconds is None:
-        return Amount("–", "nothing measured")
+        return Amount("—", "nothing measured")
     milliseconds = microseconds / 1000
     if milliseconds >= 1000:  # noqa: PLR2004
         return Amount(f"{milliseconds / 1000:.2f} s", f"about {milliseconds:,.0f} ms")
@@ -64,5 +64,5 @@ def change(now: float, before: float) -> str:
         return ""
     percent = 100 * (now - before) / before
     if percent >= 1000:  # noqa: PLR2004
-        return f"×{now / before:.0f}"
+        return f"{now / before:.0f}-fold"
     return f"{percent:+.0f} %".replace("-", "−")  # noqa: RUF001 - a real minus sign
