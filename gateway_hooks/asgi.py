@@ -5,7 +5,7 @@ import os
 
 from gateway_hooks.gateway.lifespan import Application
 from gateway_hooks.gateway.services import Services
-from gateway_hooks.litellm_adapter.app import load_app
+from gateway_hooks.litellm_adapter.app import load_app, started
 from gateway_hooks.settings import Settings
 
 
@@ -19,4 +19,4 @@ def create_app() -> Application:
         folder=settings.data / "run",
         name=settings.gateway_id,
     )
-    return Application(inner, lambda: Services(settings))
+    return Application(inner, lambda: Services(settings), inner_started=started)

@@ -55,6 +55,7 @@ app.conf.update(
         "snapshot": _every(1, "redeliver_snapshot"),
         "spend": _every(30, "raise_spend_floor"),
         "costs": _every(60, "refresh_costs"),
+        "summaries": _every(300, "summarise_days"),
         "idempotency": _every(3600, "forget_old_idempotency"),
     },
 )

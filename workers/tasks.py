@@ -11,6 +11,7 @@ from portal.billing import costing, services, settlement
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.fleet import services as fleet
+from portal.home import summaries
 from portal.snapshots import services as snapshots
 from portal.usage import services as usage
 from workers.celery import app
@@ -62,3 +63,8 @@ def refresh_costs() -> None:
 @app.task
 def forget_old_idempotency() -> None:
     api.forget_old_idempotency(clock.now())
+
+
+@app.task
+def summarise_days() -> None:
+    summaries.summarise(clock.now())

@@ -9,10 +9,16 @@ from gateway_hooks.gateway.wrapper import App, Wrapper
 
 
 class Application:
-    """The ASGI application that uvicorn runs: its services live in the loop that starts it."""
+    """The ASGI application that uvicorn runs: its services live in the loop that starts it.
 
-    def __init__(self, inner: App, make_services: Callable[[], Services]) -> None:
+    ``inner_started`` is called once LiteLLM has started, before the first request is accepted.
+    """
+
+    def __init__(
+        self, inner: App, make_services: Callable[[], Services], *, inner_started: Callable[[], None]
+    ) -> None:
         self._inner = inner
+        self._inner_started = inner_started
         self._make_services = make_services
         self._services: Services | None = None
         self._wrapper: Wrapper | None = None
@@ -32,8 +38,13 @@ class Application:
                 self._wrapper = Wrapper(self._inner, self._services)
             return message
 
+        async def started(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self._inner_started()
+            await send(message)
+
         try:
-            await self._inner(scope, start_first, send)
+            await self._inner(scope, start_first, started)
         finally:
             await asyncio.shield(self._end())
 

@@ -1,6 +1,7 @@
 """LiteLLM's proxy application, imported late: it reads the environment and holds global state."""
 
 import atexit
+import gc
 import logging
 import os
 from pathlib import Path
@@ -10,6 +11,9 @@ from gateway_hooks.contract.identity import Keyring
 from gateway_hooks.litellm_adapter.config import KEPT_SECONDS, enter_environment, write_config
 
 _LOGGERS = ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router", "litellm", "httpx", "httpcore", "openai", "aiohttp")
+
+
+_NEVER = logging.CRITICAL + 1
 
 
 def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: str) -> Any:
@@ -27,6 +31,7 @@ def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: st
     from litellm.proxy import proxy_server  # noqa: PLC0415
 
     from gateway_hooks.litellm_adapter.transport import SigningTransport  # noqa: PLC0415
+    from gateway_hooks.litellm_adapter.trim import trim  # noqa: PLC0415
 
     SigningTransport.keyring = keyring
     SigningTransport.connect_seconds = connect_seconds
@@ -36,8 +41,22 @@ def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: st
     litellm.aclient_session = httpx.AsyncClient(
         transport=AsyncHTTPHandler.create_aiohttp_transport(), timeout=KEPT_SECONDS, trust_env=False
     )
+    trim()
     silence()
     return proxy_server.app
+
+
+def started() -> None:
+    """After LiteLLM's own start: it has read its configuration and registered what it likes."""
+    from gateway_hooks.litellm_adapter.hooks import hooks  # noqa: PLC0415 - after the environment is ours
+    from gateway_hooks.litellm_adapter.trim import only_hook  # noqa: PLC0415
+
+    Path(os.environ["CONFIG_FILE_PATH"]).unlink(missing_ok=True)
+    only_hook(hooks)
+    silence()
+    # What the imports left behind lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
 
 
 def silence() -> None:
@@ -47,3 +66,5 @@ def silence() -> None:
         logger.handlers.clear()
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
+        logger.setLevel(_NEVER)
+        logger.disabled = True

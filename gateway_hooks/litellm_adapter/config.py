@@ -80,7 +80,6 @@ def litellm_config() -> dict[str, Any]:
         "general_settings": {
             "master_key": "sk-" + secrets.token_hex(32),
             "custom_auth": "gateway_hooks.litellm_adapter.hooks.authenticate",
-            "cancel_on_disconnect": True,
             "disable_spend_logs": True,
             "disable_error_logs": True,
             "allow_requests_on_db_unavailable": False,

@@ -12,10 +12,10 @@ from django.urls import reverse
 from portal.adapters.models import Alias
 from portal.billing.models import BillingPeriod, PeriodState, Rate
 from portal.billing.selectors import rates_at
+from portal.core.windows import month_to_date
+from portal.core.wording import money
 from portal.fleet.models import GatewayProcess, Pool, Worker
 from portal.home.charges import near_limit
-from portal.home.windows import month_to_date
-from portal.home.wording import money
 from portal.snapshots.models import PublishedSnapshot
 from portal.tenants.models import Tenant, TenantStatus
 from portal.usage.models import ParkedEvent

@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from portal.core.windows import Window, month_to_date
+from portal.core.wording import Amount, change, count, latency, money, seconds, short
 from portal.home.attention import User
 from portal.home.charges import Charged, charged, limits
 from portal.home.figures import Figures, Series, total
 from portal.home.quantiles import quantile
-from portal.home.windows import Window, month_to_date
-from portal.home.wording import Amount, change, count, latency, money, seconds, short
 
 Mood = Literal["good", "bad", "plain"]
 

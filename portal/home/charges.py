@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.db import connection
 
+from portal.core.windows import Span
 from portal.home.figures import gaps, summarised_days
-from portal.home.windows import Span
 
 NEAR_LIMIT = Decimal("0.9")
 

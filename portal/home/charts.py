@@ -4,10 +4,10 @@ from typing import Any
 
 from django.urls import reverse
 
+from portal.core.windows import Window
 from portal.home.attention import User
 from portal.home.figures import Figures, Series, by_tenant
 from portal.home.quantiles import quantile
-from portal.home.windows import Window
 from portal.tenants.models import Tenant
 
 TOP = 10

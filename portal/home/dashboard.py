@@ -6,12 +6,12 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from portal.core import clock
+from portal.core.windows import CHOICES, DEFAULT, window
 from portal.fleet.models import GatewayProcess
 from portal.home.attention import matters
 from portal.home.cards import cards
 from portal.home.charts import charts
 from portal.home.figures import series, total
-from portal.home.windows import CHOICES, DEFAULT, window
 from portal.tenants.models import ApiKey, Tenant
 from portal.usage.models import GatewayUsage
 

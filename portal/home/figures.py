@@ -11,9 +11,9 @@ from uuid import UUID
 
 from django.db import connection
 
+from portal.core.windows import Span, floor
 from portal.home.models import DayFigures
 from portal.home.quantiles import BIN_SQL
-from portal.home.windows import Span, floor
 
 DAY = timedelta(days=1)
 FAILED = ("upstream_error", "timeout", "gateway_error")

@@ -8,10 +8,10 @@ from datetime import date, datetime, timedelta
 
 from django.db import connection, transaction
 
+from portal.core.windows import floor
 from portal.home.figures import DAY, FAILED, midnight
 from portal.home.models import DayCharge, DayFigures
 from portal.home.quantiles import BIN_SQL
-from portal.home.windows import floor
 
 KEPT_DAYS = 62
 """A 30-day window, the one before it, and this month and the last."""

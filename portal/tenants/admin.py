@@ -74,6 +74,7 @@ class TenantAdmin(PublishingAdmin, ConsoleAdmin):
     search_fields = ("name", "slug", "cost_centre")
     autocomplete_fields = ("tier", "pool")
     prepopulated_fields = {"slug": ("name",)}
+    change_form_outer_before_template = "admin/tenants/tenant/usage.html"
     inlines = (AppInline, AliasInline)
     change_form_datasets = (KeyDataset,)
     actions_detail = ("new_key", "suspend", "reactivate")

@@ -9,12 +9,12 @@ from django.contrib.admin.views.main import ChangeList as DjangoChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.contrib.filters.admin import FieldTextFilter, RangeDateTimeFilter
-from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 
+from portal.core import wording
 from portal.core.admin import ReadOnlyAdmin
-from portal.home import wording
+from portal.core.decorators import display
 from portal.usage.explain import explain, facts_of, utc
 from portal.usage.filters import (
     AliasFilter,
@@ -35,7 +35,7 @@ OUTCOME_LABELS = {
     "Timeout": "danger",
     "Gateway error": "danger",
 }
-SHORTEST_SEARCH = 4
+NO_ID = UUID(int=0)
 
 
 class NamedChangeList(ChangeList):  # type: ignore[misc] # unfold publishes no types
@@ -43,12 +43,12 @@ class NamedChangeList(ChangeList):  # type: ignore[misc] # unfold publishes no t
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows = list(self.result_list)
+        rows = list(getattr(self, "result_list", ()))
         tenants = tenant_names(getattr(row, "tenant_id", None) for row in rows)
         apps = app_names(getattr(row, "app_id", None) for row in rows)
         for row in rows:
-            row.tenant_name = tenants.get(row.tenant_id)
-            row.app_name = apps.get(getattr(row, "app_id", None))
+            row.tenant_name = tenants.get(row.tenant_id or NO_ID)
+            row.app_name = apps.get(getattr(row, "app_id", NO_ID) or NO_ID)
         self.result_list = rows
 
 
@@ -95,7 +95,7 @@ class GatewayUsageAdmin(EventAdmin):
     change_form_template = "admin/usage/gatewayusage/change_form.html"
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[DjangoChangeList]:
-        return NamedChangeList  # type: ignore[no-any-return]
+        return NamedChangeList
 
     def get_search_results(
         self, _request: HttpRequest, queryset: "QuerySet[GatewayUsage]", search_term: str
@@ -151,12 +151,13 @@ class GatewayUsageAdmin(EventAdmin):
             context |= {
                 "explanation": explain(facts, request.user),
                 "at": utc(obj.ts),
-                "tenant_name": tenant_names([obj.tenant_id]).get(obj.tenant_id or UUID(int=0)),
+                "tenant_name": tenant_names([obj.tenant_id]).get(obj.tenant_id or NO_ID),
                 "raw_gateway": self.raw(obj),
                 "raw_engine": self.raw(facts.engine) if facts.engine else "",
                 "title": f"Request {obj.request_id}",
             }
-        return super().change_view(request, key, form_url, context)
+        page: HttpResponse = super().change_view(request, key, form_url, context)
+        return page
 
 
 def outcome_words(outcome: str) -> str:
@@ -176,7 +177,7 @@ class EngineUsageAdmin(EventAdmin):
     readonly_fields = ("gpu", "waited", "raw")
 
     def get_changelist(self, _request: HttpRequest, **_kwargs: Any) -> type[DjangoChangeList]:
-        return NamedChangeList  # type: ignore[no-any-return]
+        return NamedChangeList
 
     def get_search_results(
         self, _request: HttpRequest, queryset: "QuerySet[EngineUsage]", search_term: str

@@ -8,14 +8,15 @@ from django.urls import reverse
 
 from portal.adapters.models import AdapterVersion
 from portal.billing.models import LedgerEntry
+from portal.core import wording
 from portal.fleet.models import Pool
-from portal.home import wording
 from portal.tenants.models import ApiKey
 from portal.usage.models import EngineUsage, GatewayUsage
 from portal.usage.reasons import Reason, Remedy, reason
 
 State = Literal["done", "bad", "open"]
 OK_STATUS = 400
+NS_PER_MS = 1_000_000
 
 
 class User(Protocol):
@@ -326,11 +327,9 @@ def _ms(microseconds: int | None) -> wording.Amount:
 
 
 def _ns(nanoseconds: int) -> wording.Amount:
-    return (
-        _ms(nanoseconds // 1000)
-        if nanoseconds >= 1_000_000
-        else wording.Amount(f"{nanoseconds / 1000:,.0f} µs", f"{nanoseconds:,} ns")
-    )
+    if nanoseconds >= NS_PER_MS:
+        return _ms(nanoseconds // 1000)
+    return wording.Amount(f"{nanoseconds / 1000:,.0f} µs", f"{nanoseconds:,} ns")
 
 
 def utc(moment: datetime) -> str:

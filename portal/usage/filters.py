@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 
 from portal.core import clock
-from portal.home.windows import CHOICES, window
+from portal.core.windows import CHOICES, window
 from portal.tenants.models import App, Tenant
 from portal.usage.reasons import REASONS
 

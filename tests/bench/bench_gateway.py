@@ -20,7 +20,6 @@ import redis
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.fleet import encode_record
 from gateway_hooks.contract.snapshot import Limits, encode_snapshot
-from tests.bench.bench_propagation import fresh_secrets
 from tests.bench.load import Round, request_bytes, run
 from tests.gateway_hooks import processes, world
 
@@ -32,6 +31,14 @@ MASTER_KEY = "sk-bench-" + secrets.token_hex(16)
 NOT_LIMITING = Limits(
     requests_per_minute=10**6, tokens_per_minute=10**9, concurrency=10**4, monthly_spend_micro=10**14
 )
+
+
+def fresh_secrets() -> dict[str, str]:
+    """What a gateway needs to start, made for this run."""
+    return {
+        "TENANTRY_IDENTITY_KEYS": f"bench:{secrets.token_hex(32)}",
+        "TENANTRY_SALT_SECRET": secrets.token_hex(32),
+    }
 
 
 def chat(model: str) -> bytes:

@@ -1,6 +1,7 @@
 """The story of two tenants: real processes throughout, from the key to the exported line."""
 
 import csv
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 import redis
 
 from gateway_hooks.contract import keys
-from inference.demo_model.voices import ADAPTER_SENTENCES, BASE_SENTENCE
+from inference.demo_model.voices import ADAPTER_SENTENCES, BASE_SENTENCE, base_folder
 from tests.e2e.conversation import Conversation
 from tests.e2e.product import Product, measured
 from tests.services import wait_until
@@ -25,6 +26,9 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 ACME_VOICE = ADAPTER_SENTENCES["acme-health"]
 GLOBEX_VOICE = ADAPTER_SENTENCES["globex-shop"]
 LEDGER_SECONDS = 60.0
+END_TOKEN = json.loads((base_folder() / "config.json").read_text())["eos_token_id"]
+NEVER_ENDING = {str(END_TOKEN): -100}
+"""As ``logit_bias``: the answer goes on to its maximum length."""
 
 
 @contextmanager
@@ -60,9 +64,14 @@ def tenant_of(api: httpx.Client, slug: str) -> dict[str, Any]:
     return next(tenant for tenant in found(api, "/tenants/") if tenant["slug"] == slug)
 
 
-def request_row(api: httpx.Client, request_id: str) -> dict[str, Any] | None:
-    rows = found(api, "/requests/", request_id=request_id)
-    return rows[0] if rows else None
+def billed(api: httpx.Client, request_id: str) -> dict[str, Any]:
+    """The request's ledger entry, waited for."""
+    wait_until(
+        lambda: bool(found(api, "/ledger/", request_id=request_id)),
+        seconds=LEDGER_SECONDS,
+        what=f"the ledger entry of {request_id}",
+    )
+    return found(api, "/ledger/", request_id=request_id)[0]
 
 
 def test_each_tenant_is_answered_by_its_own_adapter_streamed_or_not(product: Product) -> None:
@@ -128,19 +137,13 @@ def test_the_console_counts_what_the_responses_said_token_for_token(
             acme.stream("base", question)
 
     for answer in acme.answers:
-        wait_until(
-            lambda answer=answer: (request_row(api, answer.request_id) or {}).get("ledger") is not None,
-            seconds=LEDGER_SECONDS,
-            what=f"ledger entry of {answer.request_id}",
-        )
-        row = request_row(api, answer.request_id)
-        assert row is not None
-        ledger = row["ledger"]
+        entry = billed(api, answer.request_id)
+        seen = found(api, "/requests/", request_id=answer.request_id)[0]
         told = (answer.usage["prompt_tokens"], answer.usage["completion_tokens"])
-        assert (row["prompt_tokens"], row["completion_tokens"]) == told
-        assert (ledger["prompt_tokens"], ledger["completion_tokens"]) == told
-        assert ledger["source"] == "matched"
-        assert Decimal(ledger["gpu_seconds"]) > 0
+        assert (seen["prompt_tokens"], seen["completion_tokens"]) == told
+        assert (entry["prompt_tokens"], entry["completion_tokens"]) == told
+        assert entry["source"] == "matched"
+        assert entry["gpu_ns"] > 0
 
 
 def test_a_revoked_key_stops_working_within_a_second(product: Product, api: httpx.Client) -> None:
@@ -186,22 +189,17 @@ def test_a_client_that_hangs_up_is_billed_what_the_engine_did_and_its_slot_is_fr
     with talking(product, key["secret"]) as client:
         wait_until(lambda: client.client.get("/models").is_success, seconds=5, what="the new key")
 
-        request_id = client.hang_up("assistant", after_chunks=10, max_tokens=1000, ignore_eos=True)
+        request_id = client.hang_up("assistant", after_chunks=10, max_tokens=1000, logit_bias=NEVER_ENDING)
         wait_until(lambda: client.ask("assistant", max_tokens=5).is_success, seconds=10, what="the only slot")
 
-    wait_until(
-        lambda: (request_row(api, request_id) or {}).get("ledger") is not None,
-        seconds=LEDGER_SECONDS,
-        what="the ledger entry of a request without usage",
-    )
-    row = request_row(api, request_id)
-    assert row is not None
-    engine, ledger = row["engine"], row["ledger"]
-    assert row["outcome"] == "disconnected"
+    entry = billed(api, request_id)
+    seen = found(api, "/requests/", request_id=request_id)[0]
+    engine = found(api, "/engine-events/", request_id=request_id)[0]
+    assert seen["outcome"] == entry["outcome"] == "disconnected"
     assert engine["finish_reason"] == "abort"
     assert 9 <= engine["completion_tokens"] < 1000
-    assert ledger["completion_tokens"] == engine["completion_tokens"]
-    assert ledger["prompt_tokens"] == engine["prompt_tokens"]
+    assert entry["completion_tokens"] == engine["completion_tokens"]
+    assert entry["prompt_tokens"] == engine["prompt_tokens"]
     with redis.Redis.from_url((product.data / "run" / "redis_url").read_text().strip()) as client:
         wait_until(
             lambda: not client.hexists(keys.holds(acme["id"]), request_id),
@@ -217,7 +215,7 @@ def test_the_month_closes_and_its_export_contains_exactly_these_requests(
     with talking(product, product.key("acme")) as acme, talking(product, product.key("globex")) as globex:
         acme.say("assistant")
         globex.stream("assistant")
-    billed = every_request_is_in_the_ledger(api)
+    entries = every_request_is_in_the_ledger(api)
 
     closed = product.manage("close_period", month)
     again = product.manage("close_period", month)
@@ -230,16 +228,21 @@ def test_the_month_closes_and_its_export_contains_exactly_these_requests(
     assert again.returncode != 0
     assert "closed" in again.stderr
     assert {name: run.returncode for name, run in exports.items()} == dict.fromkeys(exports, 0), exports
-    lines = list(csv.DictReader(next(tmp_path.glob("*.csv")).open(newline="")))
+    with next(tmp_path.glob("*.csv")).open(newline="") as file:
+        lines = list(csv.DictReader(file))
     exported = {
         "tokens": sum(Decimal(line["ConsumedQuantity"]) for line in lines),
         "charge": sum(Decimal(line["BilledCost"]) for line in lines),
     }
     assert exported == {
-        "tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in billed),
-        "charge": sum(Decimal(row["amount"]) for row in billed),
+        "tokens": sum(row["prompt_tokens"] + row["completion_tokens"] for row in entries),
+        "charge": sum(
+            Decimal(row[part])
+            for row in entries
+            for part in ("input_amount", "cached_input_amount", "output_amount")
+        ),
     }
-    assert {line["SubAccountName"] for line in lines} == {row["tenant_name"] for row in billed}
+    assert {line["SubAccountName"] for line in lines} == {row["tenant_name"] for row in entries}
     costs = api.get(f"/periods/{month}/").json()
     assert costs["state"] == "closed"
 
@@ -247,10 +250,9 @@ def test_the_month_closes_and_its_export_contains_exactly_these_requests(
 def every_request_is_in_the_ledger(api: httpx.Client) -> list[dict[str, Any]]:
     """Wait until each request that reached the engine has its entry, and return the entries."""
 
-    def missing() -> list[dict[str, Any]]:
-        return [
-            row for row in found(api, "/requests/") if row["outcome"] != "rejected" and row["ledger"] is None
-        ]
+    def missing() -> set[str]:
+        asked = {row["request_id"] for row in found(api, "/requests/") if row["worker_id"]}
+        return asked - {row["request_id"] for row in found(api, "/ledger/")}
 
     wait_until(lambda: not missing(), seconds=LEDGER_SECONDS, what="all ledger entries")
-    return [row["ledger"] for row in found(api, "/requests/") if row["ledger"] is not None]
+    return found(api, "/ledger/")

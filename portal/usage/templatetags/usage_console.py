@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from portal.core import clock
-from portal.home.windows import month_to_date
+from portal.core.windows import month_to_date
 from portal.tenants.models import Tenant
 from portal.usage.selectors import TenantUsage, tenant_usage
 

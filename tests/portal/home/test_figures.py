@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portal.adapters.models import Alias
+from portal.core.windows import Span, window
 from portal.home.attention import matters
 from portal.home.cards import cards
 from portal.home.charges import charged, near_limit
@@ -15,7 +16,6 @@ from portal.home.figures import Figures, by_tenant, gaps, series, total
 from portal.home.models import DayCharge, DayFigures
 from portal.home.quantiles import quantile
 from portal.home.summaries import summarise
-from portal.home.windows import Span, window
 from tests import factories
 from tests.factories import NOW
 from tests.portal.home import events

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.core.windows import CHOICES, floor, month_to_date, window
+from portal.core.wording import change, latency, money, short
 from portal.home.quantiles import GROWTH, quantile
-from portal.home.windows import CHOICES, floor, month_to_date, window
-from portal.home.wording import change, latency, money, short
 
 moments = st.integers(0, 15 * 365 * 86_400).map(
     lambda seconds: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)

@@ -157,8 +157,9 @@ def test_a_tenants_usage_is_its_own_and_of_the_span_alone() -> None:
 @pytest.mark.parametrize(("role", "money"), [("finance", True), ("operator", False)])
 def test_the_tenant_pages_usage_shows_what_the_role_may_see(
     role: str,
+    *,
     money: bool,
-    rf: RequestFactory,  # noqa: FBT001
+    rf: RequestFactory,
 ) -> None:
     tenant = factories.make_tenant()
     now = clock.now()
