@@ -5,7 +5,7 @@ INSTALLED = $(VENV)/.installed-$(shell cat deploy/install deploy/lock/*.txt | sh
 UP ?=
 TESTS ?=
 
-.PHONY: help install up test check pytest debian demo-model bench-gateway bench-propagation soak lock
+.PHONY: help install up test check pytest debian demo-model bench-gateway bench-propagation lock
 
 help:
 	@echo 'make up                 install, then run the whole product (make up UP="--portal-port 9000")'
@@ -26,7 +26,7 @@ $(INSTALLED):
 up: install
 	$(PY) manage.py up $(UP)
 
-test: install debian check pytest
+test: install check debian pytest
 
 check: install
 	$(VENV)/bin/ruff format --check .

@@ -51,7 +51,7 @@ class Settings:
             raise SettingsError(message) from error
         return cls(
             data=Path(environment.get("TENANTRY_DATA", "./var")),
-            redis_url=_required(environment, "REDIS_URL"),
+            redis_url=_secret(environment, "REDIS_URL"),
             keyring=keyring,
             salt_secret=_salt(_secret(environment, "TENANTRY_SALT_SECRET")),
             url=environment.get("TENANTRY_GATEWAY_URL", "http://127.0.0.1"),

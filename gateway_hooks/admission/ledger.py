@@ -26,13 +26,13 @@ def admission_keys(ask: Ask) -> list[str]:
             keys.leases(ask.tenant_id, scope.name),
             keys.spend(ask.tenant_id, scope.name, ask.month),
         )
-    names.append(keys.holds(ask.tenant_id))
+    names += (keys.holds(ask.tenant_id), keys.spend_known(ask.tenant_id))
     return names
 
 
 def admission_arguments(ask: Ask, *, now_ms: int | None) -> list[str | int | bytes]:
     spend_keys = [keys.spend(ask.tenant_id, scope.name, ask.month) for scope in ask.scopes]
-    hold = msgspec.json.encode({"keys": spend_keys, "micro": ask.micro})
+    hold = msgspec.json.encode({"keys": spend_keys, "micro": ask.micro, "at": ask.at_ms})
     arguments: list[str | int | bytes] = [
         ask.request_id,
         ask.tokens,

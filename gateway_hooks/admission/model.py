@@ -6,7 +6,16 @@ most the limit.
 
 from dataclasses import dataclass, field
 
-from gateway_hooks.admission.verdict import NEVER, WINDOW_MS, Ask, Refusal, Scope, Used, Verdict
+from gateway_hooks.admission.verdict import (
+    NEVER,
+    UNKNOWN_RETRY_MS,
+    WINDOW_MS,
+    Ask,
+    Refusal,
+    Scope,
+    Used,
+    Verdict,
+)
 
 
 @dataclass
@@ -37,6 +46,7 @@ class AdmissionModel:
 
     scopes: dict[str, _Counters] = field(default_factory=dict)
     holds: dict[str, tuple[tuple[str, ...], str, int]] = field(default_factory=dict)
+    spend_known: bool = True
 
     def admit(self, ask: Ask, *, now_ms: int) -> Verdict:
         for scope in ask.scopes:
@@ -84,6 +94,8 @@ class AdmissionModel:
             return "rate_limit_tokens", _free_tokens(counters, room_needed, now_ms)
         if limits.concurrency is not None and used.concurrent >= limits.concurrency:
             return "concurrency", 1000
+        if limits.monthly_spend_micro is not None and not self.spend_known:
+            return "limits_unavailable", UNKNOWN_RETRY_MS
         if (
             limits.monthly_spend_micro is not None
             and used.spend_micro + ask.micro > limits.monthly_spend_micro

@@ -5,7 +5,8 @@ keeps them together.
 """
 
 ADMIT = """
--- KEYS: per scope: requests window, tokens window, tokens amounts, leases, spend; last: holds
+-- KEYS: per scope: requests window, tokens window, tokens amounts, leases, spend;
+--       then holds, spend known
 -- ARGV: request id, tokens, micro, lease ms, hold JSON, seconds to keep spend, time ms or ''
 --       then per scope: requests, tokens, concurrency, money (-1: not limited)
 -- Answer: refusal ('' if admitted), scope index from 0, retry after ms, then per scope
@@ -19,7 +20,8 @@ if not now then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 local window = 60000
-local scopes = (#KEYS - 1) / 5
+local scopes = (#KEYS - 2) / 5
+local spend_known = redis.call('EXISTS', KEYS[#KEYS]) == 1
 local used = {}
 local refusal, refused_by, retry = '', 0, 0
 
@@ -77,6 +79,8 @@ for s = 0, scopes - 1 do
     retry = free_tokens(KEYS[k + 2], KEYS[k + 3], now_used[2] + tokens - max_tokens)
   elseif max_concurrent >= 0 and now_used[3] >= max_concurrent then
     refusal, refused_by, retry = 'concurrency', s, 1000
+  elseif max_micro >= 0 and not spend_known then
+    refusal, refused_by, retry = 'limits_unavailable', s, 2000
   elseif max_micro >= 0 and now_used[4] + micro > max_micro then
     refusal, refused_by, retry = 'budget_exhausted', s, -1
   end
@@ -101,7 +105,7 @@ if refusal == '' then
     redis.call('EXPIRE', KEYS[k + 5], ARGV[6])
     used[s] = {used[s][1] + 1, used[s][2] + tokens, used[s][3] + 1, used[s][4] + micro}
   end
-  redis.call('HSET', KEYS[#KEYS], id, ARGV[5])
+  redis.call('HSET', KEYS[#KEYS - 1], id, ARGV[5])
 end
 
 local answer = {refusal, refused_by, retry}

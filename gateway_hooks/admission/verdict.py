@@ -6,10 +6,14 @@ import msgspec
 
 from gateway_hooks.contract.snapshot import Limits
 
-Refusal = Literal["rate_limit_requests", "rate_limit_tokens", "concurrency", "budget_exhausted"]
+Refusal = Literal[
+    "rate_limit_requests", "rate_limit_tokens", "concurrency", "budget_exhausted", "limits_unavailable"
+]
 
 WINDOW_MS = 60_000
 NO_LIMIT = -1
+UNKNOWN_RETRY_MS = 2000
+"""When to ask again while Redis does not know what was spent: the portal looks every other second."""
 NEVER = -1
 """``retry_after_ms`` of a request that is larger than the limit itself."""
 
@@ -22,7 +26,10 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """``tokens`` and ``micro`` are the worst case; the lease ends by itself ``lease_ms`` after admission."""
+    """``tokens`` and ``micro`` are the worst case; the lease ends by itself ``lease_ms`` after admission.
+
+    ``at_ms`` is the gateway's clock, kept on the hold; what counts in windows is Redis' own.
+    """
 
     request_id: str
     tenant_id: str
@@ -30,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     micro: int
     lease_ms: int
+    at_ms: int
     scopes: tuple[Scope, ...]
 
 

@@ -66,8 +66,20 @@ def spend(tenant_id: str, scope: str, month: str) -> str:
     return f"{PREFIX}{{{tenant_id}}}:spend:{scope}:{month}"
 
 
+def spend_known(tenant_id: str) -> str:
+    """String, there as long as the spend keys are: the ledger has been counted into them.
+
+    Redis without its data has neither; then a tenant with a spend limit is refused rather than counted
+    from nothing, until the portal has raised its counters.
+    """
+    return f"{PREFIX}{{{tenant_id}}}:spend:known"
+
+
 def holds(tenant_id: str) -> str:
-    """Hash: request id -> JSON ``{"keys": [spend keys], "micro": reserved}`` until settled."""
+    """Hash: request id -> JSON ``{"keys": [spend keys], "micro": reserved, "at": ms}`` until settled.
+
+    ``at`` is the admission by the gateway's clock, in milliseconds since 1970.
+    """
     return f"{PREFIX}{{{tenant_id}}}:holds"
 
 

@@ -84,6 +84,7 @@ class Desk:
             tokens=prompt + max_output,
             micro=worst_case_micro(price, prompt_tokens=prompt, max_output_tokens=max_output),
             lease_ms=round(lease * 1000),
+            at_ms=round(ticket.ts.timestamp() * 1000),
             scopes=(
                 Scope(keys.TENANT_SCOPE, tenant.limits),
                 Scope(keys.key_scope(caller.key.id), caller.key.limits),

@@ -5,7 +5,7 @@ This module is read by the settings, so it imports nothing of Django.
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,13 @@ def ensure_secrets(layout: Layout) -> None:
         path = layout.secrets / name
         if not path.exists():
             write_private(path, make() + "\n")
+
+
+def environment_secret(env: Mapping[str, str], name: str) -> str | None:
+    """``NAME``, or the text of the file that ``NAME_FILE`` names; None if neither is set."""
+    if path := env.get(f"{name}_FILE"):
+        return Path(path).read_text().strip()
+    return env.get(name) or None
 
 
 def read_secret(data: Path | str, name: str) -> str | None:

@@ -17,7 +17,7 @@ from portal.ops.embedded import (
     redis_server,
     redis_url,
 )
-from portal.ops.layout import Layout
+from portal.ops.layout import Layout, environment_secret
 from portal.ops.ports import Wanted, embedded_port
 from portal.ops.services import Service
 
@@ -70,7 +70,7 @@ class Stores:
 def plan_stores(options: Options, layout: Layout, env: Mapping[str, str]) -> Stores:
     """Make the embedded servers' folders where the environment names no server of its own."""
     services: list[Service] = []
-    database, broker = env.get("DATABASE_URL"), env.get("REDIS_URL")
+    database, broker = environment_secret(env, "DATABASE_URL"), environment_secret(env, "REDIS_URL")
     if not database:
         port = embedded_port(layout.data / "ports.json", "postgres", asked=options.postgres_port)
         initialise_postgres(layout)

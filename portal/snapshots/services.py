@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from gateway_hooks.contract.snapshot import Snapshot, encode_snapshot
 from portal.billing.models import PriceBook
+from portal.billing.settlement import make_spend_known
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.snapshots.assembly import assemble
@@ -148,6 +149,8 @@ def _deliver(newest: PublishedSnapshot, now: datetime) -> bool:
     """Whether Redis holds ``newest`` or a newer one now."""
     if newest.content is not None:
         try:
+            # First, so that no gateway meets a new tenant whose spending nobody has counted.
+            make_spend_known(now)
             deliver(version=newest.version, content=bytes(newest.content))
         except REDIS_AWAY as error:
             logger.warning("Redis is away, configuration %s waits: %s", newest.version, error)

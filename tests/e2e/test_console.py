@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -30,7 +31,7 @@ def page(product: Product) -> Iterator[Page]:
     """A signed-in browser. A page that answers 5xx or throws in its script fails the test."""
     broken: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
         page = browser.new_context(base_url=product.console_url).new_page()
         page.on("pageerror", lambda error: broken.append(str(error)))
         page.on("response", lambda r: broken.append(f"{r.status} {r.url}") if r.status >= 500 else None)

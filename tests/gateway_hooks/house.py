@@ -68,6 +68,7 @@ class House:
         key, secret = world.api_key(tenant.id, **(key_changes or {}))
         self.tenants[tenant.id] = tenant
         self.keys[key.id] = key
+        self.redis.set(keys.spend_known(tenant.id), 1)
         self.publish_and_wait()
         return Customer(tenant, key, secret, self.client(secret))
 

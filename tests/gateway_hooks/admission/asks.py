@@ -22,6 +22,7 @@ def ask(request_id: str, *, tenant: Limits = NO_LIMITS, key: Limits = NO_LIMITS,
         "tokens": 10,
         "micro": 100,
         "lease_ms": 30_000,
+        "at_ms": 1_700_000_000_000,
         **changes,
     }
     scopes = (Scope(keys.TENANT_SCOPE, tenant), Scope(keys.key_scope("k1"), key))

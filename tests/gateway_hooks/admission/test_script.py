@@ -42,12 +42,16 @@ STEPS = st.lists(st.tuples(st.integers(0, 45_000), ADMIT_STEP | END_STEP), min_s
 
 
 @pytest.mark.usefixtures("redis_client")
-@given(steps=STEPS, tenant=LIMITS, key=LIMITS)
+@given(steps=STEPS, tenant=LIMITS, key=LIMITS, spend_known=st.sampled_from([True, True, True, False]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_script_decides_and_counts_as_the_model_does(steps: list[Any], tenant: Limits, key: Limits):
+def test_the_script_decides_and_counts_as_the_model_does(
+    steps: list[Any], tenant: Limits, key: Limits, *, spend_known: bool
+):
     async def run(ledger: AdmissionLedger, client: aredis.Redis) -> None:
         await client.flushdb()
-        model, now, asked = AdmissionModel(), START, list[Ask]()
+        if spend_known:
+            await client.set(keys.spend_known("acme"), 1)
+        model, now, asked = AdmissionModel(spend_known=spend_known), START, list[Ask]()
         for index, (gap, step) in enumerate(steps):
             now += gap
             if step[0] == "admit":
@@ -78,6 +82,7 @@ def test_the_script_decides_and_counts_as_the_model_does(steps: list[Any], tenan
 
 def test_a_refused_request_leaves_no_trace(redis_client: "redis.Redis"):
     limits = Limits(monthly_spend_micro=10)
+    redis_client.set(keys.spend_known("acme"), 1)
 
     async def run(ledger: AdmissionLedger, _client: aredis.Redis) -> str | None:
         return (await ledger.admit(ask("1", key=limits))).refusal
@@ -85,7 +90,22 @@ def test_a_refused_request_leaves_no_trace(redis_client: "redis.Redis"):
     refusal = with_ledger(os.environ["REDIS_URL"], run)
 
     assert refusal == "budget_exhausted"
-    assert redis_client.keys("*") == []
+    assert redis_client.keys("*") == [keys.spend_known("acme").encode()]
+
+
+def test_a_redis_that_lost_what_was_spent_refuses_whoever_has_a_spend_limit_and_nobody_else(
+    redis_client: "redis.Redis",
+):
+    limits = Limits(monthly_spend_micro=1_000_000)
+
+    async def run(ledger: AdmissionLedger, _client: aredis.Redis) -> list[str | None]:
+        asked = (ask("1", tenant=limits), ask("2", key=limits), ask("3"))
+        return [(await ledger.admit(one)).refusal for one in asked]
+
+    refusals = with_ledger(os.environ["REDIS_URL"], run)
+
+    assert refusals == ["limits_unavailable", "limits_unavailable", None]
+    assert redis_client.hlen(keys.holds("acme")) == 1
 
 
 def test_every_counter_expires_by_itself_but_the_hold(redis_client: "redis.Redis"):
@@ -139,6 +159,7 @@ def test_many_at_once_never_pass_the_limit_where_check_then_act_would(redis_clie
         answer: Any = client.eval(ADMIT, len(names), *names, *admission_arguments(one, now_ms=None))
         return read_verdict(answer).refusal is None
 
+    redis_client.set(keys.spend_known("acme"), 1)
     raced = _first(lambda: (redis_client.delete("naive"), sum(_together(naive)))[1], above=ALLOWED)
     admitted = sum(_together(atomic))
 

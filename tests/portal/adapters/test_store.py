@@ -127,7 +127,7 @@ def test_what_killed_writers_left_is_swept_after_a_day(root: Path) -> None:
     write_adapter(left)
     now = datetime.fromtimestamp(left.stat().st_mtime, UTC)
 
-    early = Store(root).sweep(now + ABANDONED_AFTER)
+    early = Store(root).sweep(now + ABANDONED_AFTER - timedelta(seconds=1))
     late = Store(root).sweep(now + ABANDONED_AFTER + timedelta(seconds=1))
 
     assert (early, late) == (0, 1)
