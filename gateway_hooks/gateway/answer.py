@@ -101,7 +101,11 @@ class Answer:
 
     async def _body(self, body: bytes, *, last: bool) -> None:
         if not self.started:
-            await self._begin(body, last=last)
+            start = self._head(body, last=last)
+            if last and not self._events:
+                await self._all(start, self._rewriter.whole(body))
+                return
+            await self._send(start)
         if self._events:
             await self._pass_events(body, last=last)
         elif last:
@@ -110,7 +114,7 @@ class Answer:
         else:
             await self._pass(self._rewriter.whole(body))
 
-    async def _begin(self, body: bytes, *, last: bool) -> None:
+    def _head(self, body: bytes, *, last: bool) -> Message:
         start = self._start or {"status": 500, "headers": []}
         sent = {name.lower(): value for name, value in start["headers"]}
         kind = sent.get(b"content-type", b"application/json")
@@ -120,7 +124,17 @@ class Answer:
             headers.append((b"content-length", b"%d" % len(self._rewriter.whole(body))))
         self._ticket.status = start["status"]
         self.started = True
-        await self._send({"type": "http.response.start", "status": start["status"], "headers": headers})
+        return {"type": "http.response.start", "status": start["status"], "headers": headers}
+
+    async def _all(self, start: Message, body: bytes) -> None:
+        """Head and body of a plain answer leave in one write, after the end of the request."""
+        self._ticket.outcome = "completed"
+        if body:
+            self._ticket.first_byte = self._clock()
+        self.complete = True
+        await self._finish()
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _pass(self, body: bytes) -> None:
         if body and self._ticket.first_byte is None:

@@ -1,7 +1,7 @@
 """Start and end: our services around LiteLLM's own start-up."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway_hooks.gateway.reading import Message, Receive, Scope, Send
 from gateway_hooks.gateway.services import Services
@@ -11,11 +11,15 @@ from gateway_hooks.gateway.wrapper import App, Wrapper
 class Application:
     """The ASGI application that uvicorn runs: its services live in the loop that starts it.
 
-    ``inner_started`` is called once LiteLLM has started, before the first request is accepted.
+    ``inner_started`` is awaited once LiteLLM has started, before the first request is accepted.
     """
 
     def __init__(
-        self, inner: App, make_services: Callable[[], Services], *, inner_started: Callable[[], None]
+        self,
+        inner: App,
+        make_services: Callable[[], Services],
+        *,
+        inner_started: Callable[[App], Awaitable[None]],
     ) -> None:
         self._inner = inner
         self._inner_started = inner_started
@@ -40,7 +44,7 @@ class Application:
 
         async def started(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                self._inner_started()
+                await self._inner_started(self._inner)
             await send(message)
 
         try:

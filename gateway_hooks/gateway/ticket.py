@@ -43,7 +43,8 @@ class Ticket:
     """``started`` and ``first_byte`` are monotonic seconds; ``ts`` is the wall clock at the admission.
 
     ``forwarded`` says that a worker may have seen the request. ``closed`` ends everything: after it no hook
-    and no transport moves for this request.
+    and no transport moves for this request. ``rehearsal`` is the answer of a request that no client sent
+    and no worker gets: the transport hands it back instead of asking anybody.
     """
 
     request_id: str
@@ -69,6 +70,7 @@ class Ticket:
     outcome: Outcome = "gateway_error"
     reason: str | None = None
     closed: bool = False
+    rehearsal: bytes | None = None
 
     @property
     def admitted(self) -> bool:

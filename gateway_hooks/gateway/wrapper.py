@@ -5,7 +5,6 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 
@@ -15,11 +14,11 @@ from gateway_hooks.gateway.body.endpoints import BY_PATH, Endpoint
 from gateway_hooks.gateway.body.parse import parse
 from gateway_hooks.gateway.desk import Desk
 from gateway_hooks.gateway.failure import failure_of, outcome_of
+from gateway_hooks.gateway.inner import body_once, inner_scope
 from gateway_hooks.gateway.limits_view import retry_after_header
 from gateway_hooks.gateway.models import MODELS, models_answer
 from gateway_hooks.gateway.reading import (
     ClientGone,
-    Message,
     Receive,
     Scope,
     Send,
@@ -176,7 +175,7 @@ class Wrapper:
             log.error("request %s: LiteLLM did not stop", ticket.request_id)
 
     async def _call(self, ticket: Ticket, raw: bytes, answer: Answer) -> None:
-        await self._inner(_inner_scope(ticket.endpoint, raw), _body_once(raw), answer)
+        await self._inner(inner_scope(ticket.endpoint, raw), body_once(raw), answer)
 
 
 async def _refuse(send: Send, error: GatewayError) -> None:
@@ -186,44 +185,6 @@ async def _refuse(send: Send, error: GatewayError) -> None:
 async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _inner_scope(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:
-    """A request of our own making: no header, query or path of the client's."""
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": endpoint.path,
-        "raw_path": endpoint.path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [
-            (b"host", b"gateway"),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(raw)),
-        ],
-        "client": ("127.0.0.1", 0),
-        "server": ("127.0.0.1", 0),
-        "state": {},
-    }
-
-
-def _body_once(raw: bytes) -> Receive:
-    """The body, then nothing: a disconnect is the wrapper's to see."""
-    sent = False
-
-    async def receive() -> Message:
-        nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": raw, "more_body": False}
-        await asyncio.get_running_loop().create_future()
-        return {"type": "http.disconnect"}
-
-    return receive
 
 
 def _log_failure(ticket: Ticket, work: "asyncio.Task[None]") -> None:

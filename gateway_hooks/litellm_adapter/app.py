@@ -41,22 +41,29 @@ def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: st
     litellm.aclient_session = httpx.AsyncClient(
         transport=AsyncHTTPHandler.create_aiohttp_transport(), timeout=KEPT_SECONDS, trust_env=False
     )
-    trim()
+    trim(proxy_server.app)
     silence()
     return proxy_server.app
 
 
-def started() -> None:
+async def started(app: Any) -> None:
     """After LiteLLM's own start: it has read its configuration and registered what it likes."""
     from gateway_hooks.litellm_adapter.hooks import hooks  # noqa: PLC0415 - after the environment is ours
+    from gateway_hooks.litellm_adapter.rehearsal import rehearse  # noqa: PLC0415
     from gateway_hooks.litellm_adapter.trim import only_hook  # noqa: PLC0415
 
-    Path(os.environ["CONFIG_FILE_PATH"]).unlink(missing_ok=True)
+    _forget_config()
     only_hook(hooks)
     silence()
+    await rehearse(app)
     # What the imports left behind lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+
+
+def _forget_config() -> None:
+    """It held the master key, and is not read again."""
+    Path(os.environ["CONFIG_FILE_PATH"]).unlink(missing_ok=True)
 
 
 def silence() -> None:

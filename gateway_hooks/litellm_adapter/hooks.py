@@ -14,6 +14,8 @@ from gateway_hooks.litellm_adapter.config import MODEL
 def _ticket() -> Ticket:
     """The wrapper admitted this request, or it ends here: LiteLLM has no other entrance."""
     ticket = CURRENT.get()
+    if ticket is not None and ticket.rehearsal is not None:
+        return ticket
     if ticket is None or ticket.caller is None or ticket.forward is None or ticket.closed:
         raise GatewayError(Code.INVALID_API_KEY)
     return ticket

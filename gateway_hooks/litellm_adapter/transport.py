@@ -28,6 +28,11 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         ticket = CURRENT.get()
+        if ticket is not None and ticket.rehearsal is not None:
+            kind = "text/event-stream" if ticket.rehearsal.startswith(b"data:") else "application/json"
+            return httpx.Response(
+                OK, headers={"content-type": kind}, content=ticket.rehearsal, request=request
+            )
         if ticket is None or ticket.forward is None or ticket.forwarded or ticket.closed:
             message = "no admitted request to forward"
             raise httpx.ConnectError(message, request=request)

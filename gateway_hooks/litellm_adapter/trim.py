@@ -9,6 +9,7 @@ from typing import Any
 import litellm
 from litellm import utils
 from litellm.litellm_core_utils.litellm_logging import Logging
+from litellm.proxy.auth import user_api_key_auth
 from litellm.router import Router
 
 from gateway_hooks.errors import SettingsError
@@ -43,16 +44,38 @@ _REPLACED: tuple[tuple[Any, str, Any], ...] = (
     (Logging, "success_handler", _nothing),
     # Prices are the snapshot's; LiteLLM would look the model up in its list of thousands.
     (Logging, "response_cost_calculator", _no_cost),
+    # Routes, budgets and allowances by its own database: the wrapper has decided all of it before.
+    (user_api_key_auth, "_authorize_authenticated_request", _later_nothing),
     # Its model has one deployment, and limits are the admission's.
     (Router, "increment_deployment_usage_for_response", _later_nothing),
 )
 
 
-def trim() -> None:
+_USELESS_MIDDLEWARE = frozenset(
+    {
+        "AdmissionControlMiddleware",
+        "BillableRequestMetricsMiddleware",
+        "BudgetReservationReleaseMiddleware",
+        "CORSMiddleware",
+        "GZipBufferedResponseMiddleware",
+        "InFlightRequestsMiddleware",
+        "PrometheusAuthMiddleware",
+        "RedisRequestBatchMiddleware",
+        "RequestSizeLimitMiddleware",
+        "SecurityHeadersMiddleware",
+    }
+)
+"""They guard or count what the wrapper guards and counts, or write headers that it drops."""
+
+
+def trim(app: Any) -> None:
     """Once, after LiteLLM's import. Raises ``SettingsError`` where LiteLLM has changed."""
+    app.user_middleware[:] = [
+        layer for layer in app.user_middleware if layer.cls.__name__ not in _USELESS_MIDDLEWARE
+    ]
     for owner, name, replacement in _REPLACED:
         if not callable(getattr(owner, name, None)):
-            message = f"LiteLLM {litellm.__name__} has no {name}: the pinned version is another one"
+            message = f"this LiteLLM has no {name}: it is not the pinned version"
             raise SettingsError(message)
         setattr(owner, name, replacement)
 

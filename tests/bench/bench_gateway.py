@@ -95,6 +95,7 @@ def publish(client: "redis.Redis", backend_url: str) -> str:
     key, secret = world.api_key(tenant.id, limits=NOT_LIMITING)
     client.sadd(keys.WORKERS, "worker-1")
     client.set(keys.worker("worker-1"), encode_record(world.worker(backend_url)))
+    client.set(keys.spend_known(tenant.id), 1)
     client.set(keys.SNAPSHOT, encode_snapshot(world.snapshot(1, [tenant], [key])))
     return secret
 
