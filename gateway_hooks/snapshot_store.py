@@ -12,7 +12,13 @@ from typing import Literal, cast
 from redis.exceptions import RedisError
 
 from gateway_hooks.contract import keys
-from gateway_hooks.contract.snapshot import Snapshot, SnapshotError, decode_snapshot
+from gateway_hooks.contract.snapshot import (
+    HEAD_BYTES,
+    Snapshot,
+    SnapshotError,
+    decode_snapshot,
+    version_at_head,
+)
 from gateway_hooks.redis_door import RedisDoor
 
 log = logging.getLogger("tenantry.gateway.snapshot")
@@ -112,7 +118,9 @@ async def _follow_once(store: SnapshotStore, door: RedisDoor, *, poll: timedelta
     async with door.client.pubsub() as subscription:
         await subscription.subscribe(keys.SNAPSHOT_CHANGED)
         while True:
-            raw = cast("bytes | None", await door.client.get(keys.SNAPSHOT))
-            if raw is not None and store.offer(raw):
-                await asyncio.to_thread(store.save)
+            head = cast("bytes", await door.client.getrange(keys.SNAPSHOT, 0, HEAD_BYTES - 1))
+            if store.source != "redis" or version_at_head(head) != store.version:
+                raw = cast("bytes | None", await door.client.get(keys.SNAPSHOT))
+                if raw is not None and store.offer(raw):
+                    await asyncio.to_thread(store.save)
             await subscription.get_message(ignore_subscribe_messages=True, timeout=poll.total_seconds())

@@ -22,6 +22,7 @@ environment (a secret X may also come from a file named by X_FILE):
   TENANTRY_DEVICE                 cpu or cuda (default: cuda where there is one)
   TENANTRY_SNAPSHOT_WAIT_SECONDS  patience with an empty Redis at start (300)
   TENANTRY_WORKER_START_SECONDS   patience with vLLM at start (900)
+  TENANTRY_WORKER_HANG_SECONDS    patience with a vLLM that was ready and is silent (30)
   TENANTRY_DRAIN_NOTICE_SECONDS   for gateways to notice that we drain (3)
   TENANTRY_DRAIN_LIMIT_SECONDS    for requests in flight to end (60)
   TENANTRY_INTERVAL_SECONDS       length of a metering interval (10)

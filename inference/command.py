@@ -19,6 +19,12 @@ _INHERITED = frozenset({
     "TENANTRY_IDENTITY_KEYS", "TENANTRY_IDENTITY_KEYS_FILE",
 })  # fmt: skip
 _INHERITED_PREFIXES = ("CUDA_", "NVIDIA_", "NCCL_", "LD_", "OMP_", "VLLM_", "HF_", "TORCH", "XDG_")
+# What a download needs on top.
+_TO_DOWNLOAD = frozenset({
+    "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "all_proxy",
+    "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "TRANSFORMERS_OFFLINE",
+})  # fmt: skip
 # Where these are set, vLLM opens routes or writes prompts to logs.
 _NEVER = frozenset({
     "VLLM_SERVER_DEV_MODE", "VLLM_DEBUG_LOG_API_SERVER_RESPONSE", "VLLM_LOGGING_LEVEL", "VLLM_API_KEY",
@@ -50,26 +56,33 @@ def vllm_command(pool: Pool, *, host: str, port: int, device: str, shutdown_seco
         command += ["--max-lora-rank", str(pool.max_lora_rank)]
     if pool.enforce_eager:
         command.append("--enforce-eager")
-    if device != "cpu":
+    if device != "cpu" and pool.kv_cache_gib:
         command += ["--kv-cache-memory-bytes", str(pool.kv_cache_gib * GIB)]
     return command
 
 
-def vllm_environment(pool: Pool, inherited: Mapping[str, str], *, boot_file: Path) -> dict[str, str]:
-    """Offline, silent towards others, and with our source on the path: nothing of us is installed."""
+def vllm_environment(
+    pool: Pool, inherited: Mapping[str, str], *, boot_file: Path, local_model: bool
+) -> dict[str, str]:
+    """Silent towards others, and with our source on the path: nothing of us is installed.
+
+    ``local_model``: the pool's model is a folder of this host, so vLLM is kept off the model hub. Else it
+    may download, with the caller's HF_* settings and proxies.
+    """
+    wanted = _INHERITED if local_model else _INHERITED | _TO_DOWNLOAD
     kept = {
         name: value
         for name, value in inherited.items()
-        if (name in _INHERITED or name.startswith(_INHERITED_PREFIXES)) and name not in _NEVER
+        if (name in wanted or name.startswith(_INHERITED_PREFIXES)) and name not in _NEVER
     }
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"} if local_model else {}
     path = [str(SOURCE_ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
     return {
         **kept,
+        **offline,
         BOOT_VARIABLE: str(boot_file),
         "PYTHONPATH": ":".join(path),
         "PYTHONUNBUFFERED": "1",
-        "HF_HUB_OFFLINE": kept.get("HF_HUB_OFFLINE", "1"),
-        "TRANSFORMERS_OFFLINE": kept.get("HF_HUB_OFFLINE", "1"),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         # Adapters are resolved on demand; the routes that this opens too are behind the door.

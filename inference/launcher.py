@@ -1,7 +1,7 @@
 """A worker's life: find the pool, start vLLM, register, keep the record fresh, drain, end.
 
-One launcher per worker id. It ends with a non-zero status when vLLM dies, so that whoever supervises it
-starts it again.
+One launcher per worker id. It ends with a non-zero status when vLLM dies or hangs or when usage events can
+no longer be shipped, so that whoever supervises it starts it again.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ from inference.process import EngineProcess
 from inference.registry import Registry
 from inference.settings import Settings
 from inference.shipping import Shipping
+from inference.vitals import MISSES, Vitals
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +42,12 @@ SHUTDOWN_SECONDS = 10
 STOP_MARGIN_SECONDS = 10.0
 SHIP_SECONDS = 10.0
 REDIS_TIMEOUT_SECONDS = 2.0
+# The record lives 15 s and is not refreshed while a probe waits.
+PROBE_SECONDS = (1.0, 10.0)
 
 
 class LauncherError(InferenceError):
-    """The worker cannot start or has died."""
+    """The worker cannot start."""
 
     code = "worker_failed"
 
@@ -68,12 +71,18 @@ class Launcher:
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         )
         self._registry = Registry(self._redis)
-        self._probe = Probe(self._url_to_probe(), worker_id=worker_id, keyring=settings.keyring)
+        self._probe = Probe(
+            self._url_to_probe(),
+            worker_id=worker_id,
+            keyring=settings.keyring,
+            timeout=_probe_timeout(settings.hang_limit),
+        )
+        self._adapters: tuple[str, ...] = ()
         self._asked_to_stop = threading.Event()
         self._asked_twice = threading.Event()
 
     def run(self) -> None:
-        """Serve until asked to stop. Raises ``InferenceError`` if it cannot, or if vLLM dies."""
+        """Serve until asked to stop. Raises ``InferenceError`` if it cannot, or no longer can."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with _only_one(self._folder / "lock", self._worker_id):
             self._install_signals()
@@ -88,12 +97,12 @@ class Launcher:
             shipping = Shipping(self._redis, Path(boot.outbox), live_boot=boot.boot_id)
             shipping.start()
             try:
-                self._serve(boot)
+                self._serve(boot, shipping)
             finally:
                 shipping.finish(seconds=SHIP_SECONDS)
                 self._probe.close()
 
-    def _serve(self, boot: Boot) -> None:
+    def _serve(self, boot: Boot, shipping: Shipping) -> None:
         engine = EngineProcess(
             vllm_command(
                 boot.pool,
@@ -102,25 +111,29 @@ class Launcher:
                 device=self._settings.device,
                 shutdown_seconds=SHUTDOWN_SECONDS,
             ),
-            vllm_environment(boot.pool, os.environ, boot_file=boot.file),
+            vllm_environment(
+                boot.pool, os.environ, boot_file=boot.file, local_model=Path(boot.pool.model).is_dir()
+            ),
         )
+        patience = self._settings.hang_limit.total_seconds()
+        vitals = Vitals(engine, shipping, self._probe, patience=patience)
         try:
-            if self._await_ready(boot, engine):
+            if self._await_ready(boot, vitals):
                 log.info("worker %s is ready at %s", self._worker_id, self._url)
-                self._keep(boot, engine)
-                self._drain(boot, engine)
+                self._keep(boot, vitals)
+                self._drain(boot, vitals)
         finally:
             self._registry.withdraw(self._worker_id)
             engine.stop(seconds=0 if self._asked_twice.is_set() else SHUTDOWN_SECONDS + STOP_MARGIN_SECONDS)
 
-    def _await_ready(self, boot: Boot, engine: EngineProcess) -> bool:
+    def _await_ready(self, boot: Boot, vitals: Vitals) -> bool:
         """True when vLLM answers; False when asked to stop before."""
 
         def ready() -> bool:
             return self._probe.healthy()
 
         limit = self._settings.start_limit.total_seconds()
-        if not self._watch(boot, engine, "starting", until=ready, seconds=limit):
+        if not self._watch(boot, vitals, "starting", until=ready, seconds=limit):
             if self._asked_to_stop.is_set():
                 return False
             message = f"vLLM was not ready within {limit:.0f} s"
@@ -128,10 +141,10 @@ class Launcher:
         write_atomically(boot.ready_file, b"")
         return True
 
-    def _keep(self, boot: Boot, engine: EngineProcess) -> None:
-        self._watch(boot, engine, "ready", until=self._asked_to_stop.is_set, seconds=None)
+    def _keep(self, boot: Boot, vitals: Vitals) -> None:
+        self._watch(boot, vitals, "ready", until=self._asked_to_stop.is_set, seconds=None)
 
-    def _drain(self, boot: Boot, engine: EngineProcess) -> None:
+    def _drain(self, boot: Boot, vitals: Vitals) -> None:
         """Out of routing first, because a vLLM that shuts down answers new requests with 500."""
         log.info("draining worker %s", self._worker_id)
         noticed_at = time.monotonic() + self._settings.drain_notice.total_seconds()
@@ -142,13 +155,13 @@ class Launcher:
             )
 
         limit = self._settings.drain_limit.total_seconds()
-        if not self._watch(boot, engine, "draining", until=drained, seconds=limit):
+        if not self._watch(boot, vitals, "draining", until=drained, seconds=limit):
             log.warning("requests are still in flight after %.0f s; they get %d s", limit, SHUTDOWN_SECONDS)
 
     def _watch(
         self,
         boot: Boot,
-        engine: EngineProcess,
+        vitals: Vitals,
         state: WorkerState,
         *,
         until: Callable[[], bool],
@@ -156,15 +169,12 @@ class Launcher:
     ) -> bool:
         """Keep the record fresh until ``until()`` (True) or for ``seconds`` (False).
 
-        Raises ``LauncherError`` when vLLM dies. A stop asked for during start-up ends the watch too.
+        Raises ``VitalsError`` when the worker must end. A stop asked for during start-up ends the watch too.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         refresh_at = 0.0
         while True:
-            status = engine.exit_status()
-            if status is not None:
-                message = f"vLLM ended with status {status}"
-                raise LauncherError(message)
+            vitals.check()
             if until():
                 return True
             now = time.monotonic()
@@ -173,6 +183,8 @@ class Launcher:
             ):
                 return False
             if now >= refresh_at:
+                if state == "ready" and vitals.ask():
+                    self._adapters = self._probe.adapters() or self._adapters
                 self._registry.publish(self._record(boot, state))
                 refresh_at = now + REFRESH_SECONDS
             self._asked_twice.wait(WATCH_SECONDS)
@@ -192,7 +204,7 @@ class Launcher:
             vllm_version=facts.vllm_version if facts else "",
             started_at=boot.wall(boot.started_mono_ns),
             seen_at=datetime.fromtimestamp(time.time(), UTC),
-            adapters=(self._probe.adapters() or ()) if state != "starting" else (),
+            adapters=self._adapters,
             outbox_bytes=stored_bytes(Path(boot.outbox)),
         )
 
@@ -228,6 +240,11 @@ class Launcher:
 
         signal.signal(signal.SIGTERM, asked)
         signal.signal(signal.SIGINT, asked)
+
+
+def _probe_timeout(hang_limit: timedelta) -> float:
+    shortest, longest = PROBE_SECONDS
+    return min(max(hang_limit.total_seconds() / MISSES, shortest), longest)
 
 
 def _read_facts(boot: Boot) -> EngineFacts | None:

@@ -16,9 +16,15 @@ class Probe:
     """``url`` has no path."""
 
     def __init__(
-        self, url: str, *, worker_id: str, keyring: Keyring, wall: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        worker_id: str,
+        keyring: Keyring,
+        timeout: float = TIMEOUT_SECONDS,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
         self._worker_id = worker_id
         self._keyring = keyring
         self._wall = wall

@@ -28,6 +28,7 @@ class Settings:
     device: str
     snapshot_wait: timedelta
     start_limit: timedelta
+    hang_limit: timedelta
     drain_notice: timedelta
     drain_limit: timedelta
     interval: timedelta
@@ -47,6 +48,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         device=environment.get("TENANTRY_DEVICE") or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu"),
         snapshot_wait=_seconds(environment, "TENANTRY_SNAPSHOT_WAIT_SECONDS", 300),
         start_limit=_seconds(environment, "TENANTRY_WORKER_START_SECONDS", 900),
+        hang_limit=_seconds(environment, "TENANTRY_WORKER_HANG_SECONDS", 30),
         drain_notice=_seconds(environment, "TENANTRY_DRAIN_NOTICE_SECONDS", 3),
         drain_limit=_seconds(environment, "TENANTRY_DRAIN_LIMIT_SECONDS", 60),
         interval=_seconds(environment, "TENANTRY_INTERVAL_SECONDS", 10),

@@ -35,15 +35,22 @@ def ship(root: Path, send: Send, *, live_boot: str | None) -> int:
     """Ship what there is of all boots below ``root``, then return how many lines that was.
 
     ``live_boot`` is still being written: its torn last line will be completed, its newest segment stays.
-    Whatever ``send`` raises goes through; nothing is lost by it.
+    Whatever ``send`` raises goes through; nothing is lost by it. A boot whose files make trouble does not
+    hold up the others: its ``OSError`` is raised after them.
     """
     shipped = 0
+    failed: OSError | None = None
     boots = sorted(path for path in root.iterdir() if path.is_dir()) if root.exists() else []
     for folder in boots:
         live = folder.name == live_boot
-        shipped += _ship_boot(folder, send, live=live)
-        if not live:
-            shutil.rmtree(folder)
+        try:
+            shipped += _ship_boot(folder, send, live=live)
+            if not live:
+                shutil.rmtree(folder)
+        except OSError as error:
+            failed = error
+    if failed is not None:
+        raise failed
     return shipped
 
 
@@ -67,10 +74,13 @@ def _ship_segment(folder: Path, name: str, offset: int, send: Send) -> tuple[int
     shipped = 0
     with (folder / name).open("rb") as file:
         while batch := _next_lines(file.read, file.seek, offset):
+            if not shipped:
+                # Can it be remembered at all? A full disk must not send the same lines again and again.
+                _remember(folder, Position(name, offset))
             send([line.rstrip(b"\n") for line in batch])
             offset += sum(len(line) for line in batch)
             shipped += len(batch)
-            write_atomically(folder / POSITION_FILE, msgspec.json.encode(Position(name, offset)))
+            _remember(folder, Position(name, offset))
     return shipped, offset
 
 
@@ -82,10 +92,17 @@ def _next_lines(read: Callable[[int], bytes], seek: Callable[[int], int], offset
     return (whole + newline).splitlines(keepends=True)[:BATCH_LINES]
 
 
+def _remember(folder: Path, position: Position) -> None:
+    write_atomically(folder / POSITION_FILE, msgspec.json.encode(position))
+
+
 def _read_position(folder: Path) -> Position:
     try:
         return msgspec.json.decode((folder / POSITION_FILE).read_bytes(), type=Position)
     except FileNotFoundError:
+        return Position()
+    except msgspec.DecodeError as error:
+        log.warning("%s of boot %s is damaged (%s): sending again", POSITION_FILE, folder.name, error)
         return Position()
 
 

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 1.0
+LONGEST_RETRY_SECONDS = 8.0
 
 
 class Shipping:
@@ -29,6 +30,11 @@ class Shipping:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """False before ``start``, after ``finish``, and when a bug ended the thread."""
+        return self._thread.is_alive()
+
     def finish(self, *, seconds: float) -> None:
         """The boot is over: ship what is left of it, for at most ``seconds``. The rest stays on disk."""
         self._live_boot = None
@@ -36,17 +42,20 @@ class Shipping:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        away = False
+        trouble: str | None = None
+        pause = RETRY_SECONDS
         while True:
             last_round = self._stop.is_set()
             try:
                 shipped = ship(self._root, self._send, live_boot=self._live_boot)
-                away = False
-            except redis.RedisError as error:
-                if not away:
-                    log.warning("usage events wait on disk: Redis is away (%s)", type(error).__name__)
-                away, shipped = True, 0
-                self._stop.wait(RETRY_SECONDS)
+            except (redis.RedisError, OSError) as error:
+                trouble, shipped = _report(error, trouble), 0
+                self._stop.wait(pause)
+                pause = min(2 * pause, LONGEST_RETRY_SECONDS)
+            else:
+                if trouble is not None:
+                    log.info("usage events are shipped again")
+                trouble, pause = None, RETRY_SECONDS
             if last_round:
                 return
             if not shipped:
@@ -57,3 +66,14 @@ class Shipping:
             for line in lines:
                 pipe.xadd(keys.ENGINE_EVENTS, {keys.EVENT_FIELD: line})
             pipe.execute()
+
+
+def _report(error: Exception, known: str | None) -> str:
+    """What is wrong in one line, said once until it changes."""
+    if isinstance(error, OSError):
+        trouble = f"the outbox cannot be read or cleared: {error}"
+    else:
+        trouble = f"Redis is away ({type(error).__name__})"
+    if trouble != known:
+        log.error("usage events wait on disk: %s", trouble)
+    return trouble

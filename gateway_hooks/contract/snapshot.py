@@ -4,6 +4,7 @@ No secret is in here: keys are SHA-256 digests, cache salts and signatures come 
 gateway's own secrets.
 """
 
+import re
 from datetime import datetime
 from typing import Literal
 
@@ -106,6 +107,17 @@ _decoder = msgspec.json.Decoder(Snapshot)
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """JSON; equal snapshots give equal bytes."""
     return _encoder.encode(snapshot)
+
+
+HEAD_BYTES = 32
+"""So much of a snapshot's JSON tells its version, which stands first: no need to fetch the rest."""
+_VERSION = re.compile(rb'{"version":(\d+),')
+
+
+def version_at_head(head: bytes) -> int | None:
+    """The version in the first ``HEAD_BYTES`` of an encoded snapshot; None if it is none."""
+    match = _VERSION.match(head)
+    return int(match.group(1)) if match else None
 
 
 def decode_snapshot(raw: bytes) -> Snapshot:

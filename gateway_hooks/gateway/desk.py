@@ -42,7 +42,7 @@ class Desk:
         fields, max_output = clamp_output(
             body, ticket.endpoint, limit=min(caller.tenant.max_output_tokens, pool.max_model_len - 1)
         )
-        bound = min(prompt_bound(fields), pool.max_model_len * _inputs(fields))
+        bound = min(prompt_bound(fields), pool.max_model_len)
         ticket.ts = self._services.clock()
         ask = self._ask(ticket, caller, price, prompt=bound, max_output=max_output)
         worker = self._services.workers.choose(route)
@@ -143,9 +143,3 @@ class Desk:
             self._unknown_since, self._unknown = now, 0
         self._unknown += 1
         return self._unknown <= UNKNOWN_EVENTS_PER_MINUTE
-
-
-def _inputs(fields: dict[str, object]) -> int:
-    """How many prompts a body holds: a list of embedding inputs is one request with many."""
-    value = fields.get("input")
-    return len(value) if isinstance(value, list) else 1

@@ -151,7 +151,6 @@ class Wrapper:
             if answer.complete:
                 return
             if work.done():
-                _log_failure(ticket, work)
                 raise failure_of(ticket, litellm_status=answer.failed)
             if gone.done():
                 raise ClientGone
@@ -165,13 +164,15 @@ class Wrapper:
         patience = self._services.settings.drain_timeout.total_seconds()
         if answer.complete and not work.done():
             await asyncio.wait({work}, timeout=patience)
+        if not work.done():
+            if ticket.connection is not None:
+                ticket.connection.close()
+            work.cancel()
+            await asyncio.wait({work}, timeout=patience)
         if work.done():
-            return
-        if ticket.connection is not None:
-            ticket.connection.close()
-        work.cancel()
-        _, pending = await asyncio.wait({work}, timeout=patience)
-        if pending:
+            # An exception that nobody takes would be logged by asyncio, text and all.
+            _log_failure(ticket, work)
+        else:
             log.error("request %s: LiteLLM did not stop", ticket.request_id)
 
     async def _call(self, ticket: Ticket, raw: bytes, answer: Answer) -> None:

@@ -18,6 +18,7 @@ from gateway_hooks.metering.usage import UsageTap
 
 OK = 200
 MAX_REFUSAL = 64 * 1024
+NEVER_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
@@ -41,9 +42,11 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             response: httpx.Response = await super().handle_async_request(
                 self._outgoing(request, ticket, ticket.forward)
             )
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            # No connection, so the worker never saw it: nothing to pay, no engine event to wait for.
-            ticket.forwarded, ticket.unreachable = False, True
+        except httpx.TransportError as error:
+            # No connection, so the worker never saw it: nothing to pay, no engine event to wait for. A
+            # connection reset later is a ConnectError to httpx as well, but then the engine may have run.
+            if isinstance(error.__cause__, NEVER_CONNECTED):
+                ticket.forwarded, ticket.unreachable = False, True
             raise
         ticket.upstream_status = response.status_code
         ticket.tap = UsageTap(stream=ticket.stream and response.status_code == OK)

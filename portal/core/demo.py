@@ -1,5 +1,8 @@
 """The demo: two tenants on one pool, made through the same services and checks as real ones.
 
+``TENANTRY_DEMO_MODEL``, a folder or a Hugging Face id, is served instead of the demo's own model: then
+without its adapters, which fit no other.
+
 Run again, it adds what is missing and touches nothing that is there.
 """
 
@@ -15,7 +18,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from portal.adapters.models import Adapter, Alias
+from portal.adapters.models import Adapter, AdapterVersion, Alias
 from portal.adapters.services import create_adapter, register_version, set_alias
 from portal.adapters.sources import Folder
 from portal.billing.models import PriceBook, Rate
@@ -100,7 +103,7 @@ def seed(now: datetime) -> Seeded:
     _admin(made)
     tiers = {tier.slug: tier for tier in _tiers()}
     pool = _pool(now)
-    _prices(now)
+    _prices(pool, now)
     for demo in TENANTS:
         if not Tenant.objects.filter(slug=demo.slug).exists():
             _tenant(demo, tiers[demo.tier], pool, now, made)
@@ -122,8 +125,8 @@ def _tiers() -> list[Tier]:
 
 
 def _pool(now: datetime) -> Pool:
-    model = os.environ.get("TENANTRY_DEMO_MODEL") or str(MODEL_HOME / "base")
-    pool, _ = Pool.objects.get_or_create(name="default", defaults={"base_model": BASE_MODEL, "model": model})
+    base_model, model = demo_model(os.environ.get("TENANTRY_DEMO_MODEL"))
+    pool, _ = Pool.objects.get_or_create(name="default", defaults={"base_model": base_model, "model": model})
     if not NodeRate.objects.filter(pool=pool).exists():
         set_node_rate(
             pool=pool,
@@ -135,13 +138,22 @@ def _pool(now: datetime) -> Pool:
     return pool
 
 
-def _prices(now: datetime) -> None:
+def demo_model(chosen: str | None) -> tuple[str, str]:
+    """(the name to serve it by, what vLLM loads). A folder is named in full: the worker may run elsewhere."""
+    if not chosen:
+        return BASE_MODEL, str(MODEL_HOME / "base")
+    folder = Path(chosen).expanduser()
+    model = str(folder.resolve()) if folder.is_dir() else chosen
+    return Path(model).name, model
+
+
+def _prices(pool: Pool, now: datetime) -> None:
     if PriceBook.objects.exists():
         return
     book = PriceBook.objects.create(name="List prices", currency="USD", effective_from=_month_start(now))
     Rate.objects.create(
         book=book,
-        base_model=BASE_MODEL,
+        base_model=pool.base_model,
         input_price=Decimal("0.50"),
         cached_input_price=Decimal("0.10"),
         output_price=Decimal("1.50"),
@@ -158,12 +170,12 @@ def _tenant(demo: DemoTenant, tier: Tier, pool: Pool, now: datetime, made: Seede
     app = create_app(tenant=tenant, name=demo.app)
     made.keys[demo.key] = issue_key(app=app, now=now, user=None, name="First key").secret
     set_alias(tenant=tenant, name="base", version=None)
-    if pool.base_model == BASE_MODEL:
-        set_alias(tenant=tenant, name="assistant", version=_voice(tenant, now))
+    voice = _voice(tenant, now) if pool.base_model == BASE_MODEL else None
+    set_alias(tenant=tenant, name="assistant", version=voice)
     made.aliases[demo.key] = sorted(Alias.objects.filter(tenant=tenant).values_list("name", flat=True))
 
 
-def _voice(tenant: Tenant, now: datetime) -> Any:
+def _voice(tenant: Tenant, now: datetime) -> AdapterVersion:
     adapter: Adapter = create_adapter(tenant=tenant, name="voice", description=f"Answers as {tenant.name}.")
     folder: Path = MODEL_HOME / "adapters" / tenant.slug
     return register_version(adapter=adapter, source=Folder(folder), user=None, now=now, note="Demo")

@@ -1,13 +1,10 @@
 """Brings a stored version to Redis, where gateways fetch it. Never an older one over a newer one."""
 
-import re
 from typing import cast
 
 from gateway_hooks.contract import keys
+from gateway_hooks.contract.snapshot import HEAD_BYTES, version_at_head
 from portal.core.redis import client
-
-_HEAD = 32
-_VERSION = re.compile(rb'{"version":(\d+),')
 
 # A snapshot's JSON begins with its version, so it need not be parsed to compare.
 _DELIVER = """
@@ -23,9 +20,8 @@ return 1
 
 def held_version() -> int:
     """The version that Redis holds, 0 for none. Raises ``REDIS_AWAY``."""
-    head = cast("bytes", client().getrange(keys.SNAPSHOT, 0, _HEAD - 1))
-    match = _VERSION.match(head)
-    return int(match.group(1)) if match else 0
+    head = cast("bytes", client().getrange(keys.SNAPSHOT, 0, HEAD_BYTES - 1))
+    return version_at_head(head) or 0
 
 
 def deliver(*, version: int, content: bytes) -> bool:

@@ -60,12 +60,21 @@ def test_the_answer_names_the_alias_and_never_the_workers_model(house: House, *,
 def test_embeddings_answer_and_are_metered(house: House):
     customer = house.move_in("embeddings")
 
-    answer = customer.client.post("/v1/embeddings", json={"model": "support", "input": ["a", "b"]})
+    answer = customer.client.post("/v1/embeddings", json={"model": "support", "input": ["a"]})
 
     assert answer.status_code == 200
-    assert [entry["embedding"] for entry in answer.json()["data"]] == [[0.5, 0.25]] * 2
+    assert [entry["embedding"] for entry in answer.json()["data"]] == [[0.5, 0.25]]
     event = house.event(customer)
     assert (event.prompt_tokens, event.completion_tokens) == (PROMPT_TOKENS, 0)
+
+
+def test_several_inputs_at_once_are_refused_since_one_engine_event_pays_for_one(house: House):
+    customer = house.move_in("many-embeddings")
+
+    answer = customer.client.post("/v1/embeddings", json={"model": "support", "input": ["a", "b"]})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_parameter"
 
 
 @pytest.mark.parametrize("endpoint", ["chat.completions", "completions"])

@@ -1,9 +1,10 @@
 """Every event arrives although the shipper, the writer and Redis are killed: real processes, real Redis."""
 
+import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import redis
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.usage import WorkerInterval, decode_event
 from inference.outbox import stored_bytes
+from inference.shipping import Shipping
 from tests.inference.live import ROOT
 from tests.services import PrivateRedis, wait_until
 
@@ -96,10 +98,61 @@ def test_events_wait_on_disk_while_redis_is_away(
     assert stored_bytes(tmp_path / "outbox") == 0
 
 
+@pytest.fixture
+def outbox(tmp_path: Path) -> Path:
+    """An outbox with one boot that is over: ten events, none of them shipped."""
+    run("write", str(tmp_path), "over", "10").communicate(timeout=30)
+    return tmp_path
+
+
+@pytest.fixture
+def shipping(redis_client: "redis.Redis", outbox: Path) -> Iterator[Shipping]:
+    made = Shipping(redis_client, outbox, live_boot="live")
+    yield made
+    made.finish(seconds=10)
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str) -> int:
+    return sum(text in record.getMessage() for record in caplog.records)
+
+
+def test_files_that_cannot_be_written_stop_the_shipping_until_they_can_be(
+    shipping: Shipping, outbox: Path, redis_client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    # Nobody can open a folder for writing, not even root, whom permissions would not stop.
+    blocker = outbox / "over" / f".shipped.json.{os.getpid()}"
+    blocker.mkdir()
+    run("write", str(outbox), "live", "3").communicate(timeout=30)
+    shipping.start()
+    wait_until(lambda: len(arrived(redis_client)) == 3, seconds=30, what="the events of the other boot")
+    wait_until(lambda: said(caplog, "cannot be read or cleared") == 1, seconds=30, what="a complaint")
+    assert shipping.alive
+
+    blocker.rmdir()
+
+    wait_until(lambda: not (outbox / "over").exists(), seconds=30, what="the rest")
+    wait_until(lambda: said(caplog, "shipped again") == 1, seconds=30, what="the good news")
+    assert arrived(redis_client) == Counter(
+        {f"live-{number}": 1 for number in range(3)} | {f"over-{number}": 1 for number in range(10)}
+    ), "nothing was sent that could not be remembered"
+    assert said(caplog, "cannot be read or cleared") == 1
+
+
+def test_a_damaged_memory_of_what_was_shipped_sends_again_rather_than_never(
+    shipping: Shipping, outbox: Path, redis_client: "redis.Redis"
+) -> None:
+    (outbox / "over" / "shipped.json").write_bytes(b'{"segment": "0000')
+
+    shipping.start()
+
+    wait_until(lambda: not (outbox / "over").exists(), seconds=30, what="all events")
+    assert set(arrived(redis_client)) == {f"over-{number}" for number in range(10)}
+    assert shipping.alive
+
+
 def redis_url(client: "redis.Redis") -> str:
     """Of the tests' common Redis, for another process."""
-    import os
-
     assert client.ping()
     return os.environ["REDIS_URL"]
 

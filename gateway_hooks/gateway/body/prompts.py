@@ -5,7 +5,6 @@ from typing import Any
 from gateway_hooks.gateway.body.checks import invalid, text
 from gateway_hooks.gateway.body.conversation import MAX_TEXT
 
-MAX_INPUTS = 256
 MAX_TOKEN_ID = 1 << 24
 _TEXT = text(MAX_TEXT)
 
@@ -28,10 +27,11 @@ def one_prompt(value: Any, name: str) -> Any:
 
 
 def embedding_input(value: Any, name: str) -> Any:
+    """One input per request, as with prompts."""
     if isinstance(value, str):
         return _TEXT(value, name)
     if is_token_ids(value):
         return value
-    if not isinstance(value, list) or not 0 < len(value) <= MAX_INPUTS:
-        raise invalid(name, f"must be text, token ids, or a list of at most {MAX_INPUTS} of them")
-    return [entry if is_token_ids(entry) else _TEXT(entry, name) for entry in value]
+    if isinstance(value, list) and len(value) == 1:
+        return embedding_input(value[0], name)
+    raise invalid(name, "must be one text or one list of token ids")
