@@ -230,6 +230,7 @@ def test_the_month_closes_and_its_export_contains_exactly_these_requests(
     assert {name: run.returncode for name, run in exports.items()} == dict.fromkeys(exports, 0), exports
     with next(tmp_path.glob("*.csv")).open(newline="") as file:
         lines = list(csv.DictReader(file))
+    assert exported_tokens(lines) == used_tokens(entries)
     exported = {
         "tokens": sum(Decimal(line["ConsumedQuantity"]) for line in lines),
         "charge": sum(Decimal(line["BilledCost"]) for line in lines),
@@ -256,3 +257,24 @@ def every_request_is_in_the_ledger(api: httpx.Client) -> list[dict[str, Any]]:
 
     wait_until(lambda: not missing(), seconds=LEDGER_SECONDS, what="all ledger entries")
     return found(api, "/ledger/")
+
+
+def exported_tokens(lines: list[dict[str, str]]) -> "Counter[tuple[str, str, str]]":
+    """Tokens by tenant, alias and meter, as the export has them."""
+    tokens = Counter[tuple[str, str, str]]()
+    for line in lines:
+        tokens[line["SubAccountName"], line["x_Alias"], line["x_Meter"]] += int(
+            Decimal(line["ConsumedQuantity"])
+        )
+    return +tokens
+
+
+def used_tokens(entries: list[dict[str, Any]]) -> "Counter[tuple[str, str, str]]":
+    """The same from the ledger, request by request."""
+    tokens = Counter[tuple[str, str, str]]()
+    for entry in entries:
+        who = (entry["tenant_name"], entry["alias"])
+        tokens[*who, "input"] += entry["prompt_tokens"] - entry["cached_tokens"]
+        tokens[*who, "cached_input"] += entry["cached_tokens"]
+        tokens[*who, "output"] += entry["completion_tokens"]
+    return +tokens
