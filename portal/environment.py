@@ -1,7 +1,8 @@
 """The portal's environment, read once at start into one typed object.
 
-Every secret ``X`` may come from a file named by ``X_FILE``. Without ``DATABASE_URL`` and ``REDIS_URL`` the
-servers that ``manage.py up`` runs are found through the files it leaves in ``<data>/run``.
+Every secret ``X``, the two URLs among them, may come from a file named by ``X_FILE``. Without
+``DATABASE_URL`` and ``REDIS_URL`` the servers that ``manage.py up`` runs are found through the files it
+leaves in ``<data>/run``.
 """
 
 import os
@@ -12,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from portal.ops.layout import read_run_file, read_secret
+from portal.ops.layout import environment_secret, read_run_file, read_secret
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -35,9 +36,9 @@ def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
     return Environment(
         data=data,
         adapter_store=Path(env.get("TENANTRY_ADAPTER_STORE", data / "adapters")).resolve(),
-        database_url=env.get("DATABASE_URL") or read_run_file(data, "database_url"),
-        redis_url=env.get("REDIS_URL") or read_run_file(data, "redis_url"),
-        secret_key=_secret(env, "TENANTRY_SECRET_KEY") or read_secret(data, "django_secret_key"),
+        database_url=environment_secret(env, "DATABASE_URL") or read_run_file(data, "database_url"),
+        redis_url=environment_secret(env, "REDIS_URL") or read_run_file(data, "redis_url"),
+        secret_key=environment_secret(env, "TENANTRY_SECRET_KEY") or read_secret(data, "django_secret_key"),
         debug=env.get("TENANTRY_DEBUG") == "1",
         allowed_hosts=_list(env.get("TENANTRY_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")),
         trusted_origins=_list(env.get("TENANTRY_TRUSTED_ORIGINS", "")),
@@ -63,12 +64,6 @@ def database_settings(url: str | None) -> dict[str, object]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
     }
-
-
-def _secret(env: Mapping[str, str], name: str) -> str | None:
-    if path := env.get(f"{name}_FILE"):
-        return Path(path).read_text().strip()
-    return env.get(name)
 
 
 def _list(text: str) -> tuple[str, ...]:

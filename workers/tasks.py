@@ -7,7 +7,7 @@ it is logged, and the next tick tries again.
 import logging
 
 from portal.api import services as api
-from portal.billing import costing, services, settlement
+from portal.billing import costing, holds, services, settlement
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.fleet import services as fleet
@@ -33,13 +33,21 @@ def ingest_usage() -> None:
 @app.task
 def rate_requests() -> None:
     done = services.rate_requests(clock.now())
-    if done.entries or done.without_entry:
-        logger.info("rated: %s entries, %s requests without a charge", done.entries, done.without_entry)
+    if done.entries or done.corrections or done.without_entry:
+        logger.info(
+            "rated: %s entries, %s corrections, %s requests without a charge",
+            done.entries,
+            done.corrections,
+            done.without_entry,
+        )
 
 
 @app.task
 def sync_fleet() -> None:
-    fleet.sync_fleet(clock.now())
+    try:
+        fleet.sync_fleet(clock.now())
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, workers and gateways are looked at later: %s", error)
 
 
 @app.task
@@ -53,6 +61,25 @@ def raise_spend_floor() -> None:
         settlement.raise_spend_floor(clock.now())
     except REDIS_AWAY as error:
         logger.warning("Redis is away, spend counters are raised later: %s", error)
+
+
+@app.task
+def make_spend_known() -> None:
+    try:
+        tenants = settlement.make_spend_known(clock.now())
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, spend counters are counted later: %s", error)
+        return
+    if tenants:
+        logger.info("spend counters of %s tenants were counted from the ledger", tenants)
+
+
+@app.task
+def give_back_holds() -> None:
+    try:
+        holds.give_back_holds(clock.now())
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, forgotten holds are given back later: %s", error)
 
 
 @app.task

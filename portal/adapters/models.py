@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 
+from portal.core.names import validate_name
 from portal.fleet.models import Pool
 from portal.tenants.models import Tenant
 
@@ -19,7 +20,7 @@ class Adapter(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="adapters")
-    name = models.SlugField(max_length=80)
+    name = models.SlugField(max_length=80, validators=[validate_name])
     description = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 

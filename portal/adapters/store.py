@@ -63,10 +63,17 @@ class Store:
     def sweep(self, now: datetime) -> int:
         """Remove what writers left behind that were killed; returns how many."""
         limit = (now - ABANDONED_AFTER).timestamp()
-        folders = [f for f in (self._root / _INCOMING).glob("*") if f.stat().st_mtime < limit]
+        folders = [f for f in (self._root / _INCOMING).glob("*") if _changed_before(f, limit)]
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         return len(folders)
+
+
+def _changed_before(path: Path, limit: float) -> bool:
+    try:
+        return path.stat().st_mtime < limit
+    except FileNotFoundError:
+        return False  # its writer was done while we looked
 
 
 def _sync(path: Path) -> None:

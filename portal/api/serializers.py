@@ -236,12 +236,13 @@ class EngineEventSerializer(serializers.ModelSerializer[EngineUsage]):
 
 
 class LedgerSerializer(serializers.ModelSerializer[LedgerEntry]):
-    """Amounts are exact, in ``currency``."""
+    """Amounts are exact, in ``currency``. A line that ``corrects`` another one holds differences."""
 
     class Meta:
         model = LedgerEntry
         fields = (
-            *("request_id", "ts", "period", "tenant", "tenant_name", "app_id", "app_name", "key_id", "alias"),
+            *("request_id", "corrects", "ts", "period", "tenant", "tenant_name", "app_id", "app_name"),
+            *("key_id", "alias"),
             *("base_model", "adapter_version_id", "adapter_name", "worker_id", "source", "outcome", "rate"),
             *("prompt_tokens", "cached_tokens", "completion_tokens", "gpu_ns", "currency"),
             *("input_amount", "cached_input_amount", "output_amount"),

@@ -23,9 +23,11 @@ from portal.billing.models import BillingPeriod, CostLine, LedgerEntry, PeriodSt
 from portal.billing.months import next_month
 from portal.billing.periods import find_period, hold_books
 from portal.billing.selectors import tenant_summary
+from portal.billing.shipping import not_shipped
 from portal.core.redis import REDIS_AWAY
 from portal.core.redis import client as redis_client
 from portal.core.words import count
+from portal.fleet.services import sync_fleet
 from portal.usage.models import ParkedEvent, PendingRequest
 from portal.usage.services import Ingested, hold_ingest, ingest
 
@@ -58,8 +60,9 @@ class CloseRefusedError(PeriodError):
 
 
 def drain(now: datetime) -> tuple[Ingested, services.Rated]:
-    """Take in and rate all that is there."""
+    """Take in and rate all that is there, and learn who keeps something back."""
     services.retry_problems()
+    sync_fleet(now)
     ingested = ingest(now)
     return ingested, services.rate_requests(now)
 
@@ -139,6 +142,9 @@ def _check_order(period: BillingPeriod, now: datetime) -> None:
 def _findings(period: BillingPeriod, now: datetime) -> Iterator[Finding]:
     following = next_month(period.month)
     yield from _stream_findings(now)
+    if elsewhere := not_shipped(period, now=now):
+        message = f"usage may be elsewhere: {'; '.join(elsewhere)}. Accepted: billed in {following}."
+        yield Finding(code="events_not_shipped", weight="accept", count=len(elsewhere), message=message)
     entries = LedgerEntry.objects.filter(period=period)
     counts: list[tuple[str, Weight, int, tuple[str, str], str]] = [
         (
@@ -151,7 +157,7 @@ def _findings(period: BillingPeriod, now: datetime) -> Iterator[Finding]:
         (
             "requests_without_price",
             "accept",
-            entries.filter(rate__isnull=True).count(),
+            entries.filter(rate__isnull=True, corrects__isnull=True).count(),
             REQUESTS,
             "without a price: charged nothing.",
         ),
@@ -165,14 +171,16 @@ def _findings(period: BillingPeriod, now: datetime) -> Iterator[Finding]:
         (
             "tokens_unknown",
             "note",
-            entries.filter(tokens_known=False).count(),
+            entries.filter(tokens_known=False, corrections__isnull=True).count(),
             REQUESTS,
             "at a worker whose event never came: charged nothing.",
         ),
         (
             "without_engine_event",
             "note",
-            entries.filter(source=LedgerEntry.Source.GATEWAY_ONLY, tokens_known=True).count(),
+            entries.filter(
+                source=LedgerEntry.Source.GATEWAY_ONLY, tokens_known=True, corrections__isnull=True
+            ).count(),
             REQUESTS,
             "billed by the gateway's counts alone, without GPU time.",
         ),
@@ -205,7 +213,7 @@ def _findings(period: BillingPeriod, now: datetime) -> Iterator[Finding]:
 
 def _stream_findings(now: datetime) -> Iterator[Finding]:
     try:
-        waiting = sum(_waiting(stream, now) for stream in (keys.GATEWAY_EVENTS, keys.ENGINE_EVENTS))
+        waiting = ingest_lags(now)
     except REDIS_AWAY:
         message = "Redis cannot be reached: usage may wait there."
         yield Finding(code="redis_away", weight="accept", count=1, message=message)
@@ -213,6 +221,11 @@ def _stream_findings(now: datetime) -> Iterator[Finding]:
     if waiting:
         message = "events in Redis are not taken in: is Celery running? Closing by command takes them in."
         yield Finding(code="events_not_ingested", weight="blocks", count=waiting, message=message)
+
+
+def ingest_lags(now: datetime) -> int:
+    """How many streams hold usage that should have been taken in. Raises ``REDIS_AWAY``."""
+    return sum(_waiting(stream, now) for stream in (keys.GATEWAY_EVENTS, keys.ENGINE_EVENTS))
 
 
 def _waiting(stream: str, now: datetime) -> int:

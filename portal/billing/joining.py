@@ -33,6 +33,8 @@ class Joined:
     tokens: Tokens
     tokens_known: bool
     gpu_ns: int
+    rate_id: str
+    """The price that the gateway promised; empty where it did not say."""
 
 
 def gateway_event(payload: Any) -> GatewayEvent:
@@ -69,6 +71,7 @@ def join(gateway: GatewayEvent | None, engine: EngineEvent | None) -> Joined | N
         tokens=tokens or Tokens(prompt=0, cached=0, completion=0),
         tokens_known=tokens is not None,
         gpu_ns=engine.prefill_ns + engine.decode_ns if engine else 0,
+        rate_id=(gateway.rate_id or "") if gateway else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes ledger entries: picks price, period and the names as they are now, and adds exact amounts."""
+"""Writes ledger entries: finds price, period and the names as they are now, and adds exact amounts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,7 +35,7 @@ def write_entries(requests: list[Joined], *, now: datetime) -> dict[str, int]:
     out: there is nobody to bill.
     """
     names = _names(requests)
-    cards = RateCards()
+    cards, promised = RateCards(), _promised(requests)
     months: dict[str, str] = {}
     entries: list[LedgerEntry] = []
     for request in requests:
@@ -45,8 +45,9 @@ def write_entries(requests: list[Joined], *, now: datetime) -> dict[str, int]:
         month = month_of(request.ts)
         if month not in months:
             months[month] = period_for(request.ts).pk
+        rate, currency = _price(request, tenant, promised, cards)
         entries.append(
-            _entry(request, tenant, names, card=cards.at(request.ts), period=months[month], now=now)
+            _entry(request, tenant, names, rate=rate, currency=currency, period=months[month], now=now)
         )
     LedgerEntry.objects.bulk_create(entries)
     return {entry.pk: micro_of(entry) for entry in entries}
@@ -94,10 +95,35 @@ def _names(requests: list[Joined]) -> Names:
     )
 
 
+def _promised(requests: list[Joined]) -> dict[str, Rate]:
+    """Published rates by the id under which gateways name them."""
+    ids = {int(request.rate_id) for request in requests if request.rate_id.isdecimal()}
+    found = Rate.objects.select_related("book").filter(pk__in=ids, book__published_at__isnull=False)
+    return {str(rate.pk): rate for rate in found}
+
+
+def _price(
+    request: Joined, tenant: Tenant, promised: dict[str, Rate], cards: RateCards
+) -> tuple[Rate | None, str]:
+    """(the rate that the gateway promised, else that of the admission; its currency)."""
+    rate = promised.get(request.rate_id)
+    if rate is not None and rate.base_model == request.base_model and rate.tenant_id in {None, tenant.pk}:
+        return rate, rate.book.currency
+    card = cards.at(request.ts)
+    picked = card.pick(tenant_id=tenant.pk, tier_id=tenant.tier_id, base_model=request.base_model)
+    return picked, card.book.currency if card.book else DEFAULT_CURRENCY
+
+
 def _entry(
-    request: Joined, tenant: Tenant, names: Names, *, card: RateCard, period: str, now: datetime
+    request: Joined,
+    tenant: Tenant,
+    names: Names,
+    *,
+    rate: Rate | None,
+    currency: str,
+    period: str,
+    now: datetime,
 ) -> LedgerEntry:
-    rate = card.pick(tenant_id=tenant.pk, tier_id=tenant.tier_id, base_model=request.base_model)
     amounts = charge(prices_of(rate), request.tokens)
     return LedgerEntry(
         request_id=request.request_id,
@@ -116,7 +142,7 @@ def _entry(
         ),
         worker_id=request.worker_id,
         rate=rate,
-        currency=card.book.currency if card.book else DEFAULT_CURRENCY,
+        currency=currency,
         source=request.source,
         tokens_known=request.tokens_known,
         outcome=request.outcome,

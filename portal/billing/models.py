@@ -102,8 +102,10 @@ class BillingPeriod(models.Model):
 class LedgerEntry(models.Model):
     """One request's charge: exact, never rounded, never changed. Amounts are price x quantity / 1M.
 
-    ``ts`` is the admission. ``period`` is the month of ``ts``, or the next open one if that month was
-    already closed when the entry was made. Names are kept as they were: a rename changes no line.
+    A correction says by how much an entry was off: its tokens and amounts are differences and may be
+    negative, its key is the request's with a number behind it. ``ts`` is the admission. ``period`` is the
+    month of ``ts``, or the next open one if that month was already closed when the entry was made. Names
+    are kept as they were: a rename changes no line.
     """
 
     class Source(models.TextChoices):
@@ -111,7 +113,10 @@ class LedgerEntry(models.Model):
         GATEWAY_ONLY = "gateway_only", "Gateway only"
         ENGINE_ONLY = "engine_only", "Engine only"
 
-    request_id = models.CharField(primary_key=True, max_length=64)
+    request_id = models.CharField(primary_key=True, max_length=70)
+    corrects = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="corrections"
+    )
     period = models.ForeignKey(BillingPeriod, on_delete=models.PROTECT, related_name="entries")
     ts = models.DateTimeField()
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="ledger_entries")
@@ -131,9 +136,9 @@ class LedgerEntry(models.Model):
         default=True, help_text="False: neither event says how many tokens it took, so none are charged."
     )
     outcome = models.CharField(max_length=20)
-    prompt_tokens = models.PositiveIntegerField()
-    cached_tokens = models.PositiveIntegerField()
-    completion_tokens = models.PositiveIntegerField()
+    prompt_tokens = models.IntegerField()
+    cached_tokens = models.IntegerField()
+    completion_tokens = models.IntegerField()
     input_amount = models.DecimalField(max_digits=26, decimal_places=12)
     cached_input_amount = models.DecimalField(max_digits=26, decimal_places=12)
     output_amount = models.DecimalField(max_digits=26, decimal_places=12)
@@ -143,7 +148,11 @@ class LedgerEntry(models.Model):
     class Meta:
         ordering = ["-ts"]
         verbose_name_plural = "ledger entries"
-        indexes = [models.Index(fields=["tenant", "ts"]), models.Index(fields=["period", "tenant"])]
+        indexes = [
+            models.Index(fields=["tenant", "ts"]),
+            models.Index(fields=["period", "tenant"]),
+            models.Index(fields=["ts"], name="ledger_by_time"),
+        ]
 
     def __str__(self) -> str:
         return self.request_id

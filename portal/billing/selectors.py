@@ -107,7 +107,7 @@ def tenant_summary(period: BillingPeriod) -> list[TenantSummary]:
     """Every tenant with use or cost in the period, by name. Shares are of the period's whole, 0 to 1."""
     used = _used(period)
     costs = _busy_costs(period)
-    all_tokens = sum(row["prompt"] + row["completion"] for row in used.values())
+    all_tokens = sum(max(0, row["prompt"] + row["completion"]) for row in used.values())
     all_gpu = sum(row["gpu_ns"] for row in used.values())
     rows = [
         TenantSummary(
@@ -139,8 +139,8 @@ def _used(period: BillingPeriod) -> dict[tuple[UUID, str], dict[str, Any]]:
         .annotate(
             # A tenant that was renamed within the month is shown under one of its names.
             name=Max("tenant_name"),
-            requests=Count("pk"),
-            without_price=Count("pk", filter=Q(rate__isnull=True)),
+            requests=Count("pk", filter=Q(corrects__isnull=True)),
+            without_price=Count("pk", filter=Q(rate__isnull=True, corrects__isnull=True)),
             prompt=Sum("prompt_tokens"),
             cached=Sum("cached_tokens"),
             completion=Sum("completion_tokens"),
@@ -170,7 +170,8 @@ def _margin(
 
 
 def _share(part: int, whole: int) -> Decimal:
-    return (Decimal(part) / Decimal(whole)).quantize(_SHARE_STEP) if whole else Decimal(0)
+    """Corrections may leave a tenant below zero in a month: it has no share then."""
+    return (Decimal(max(0, part)) / Decimal(whole)).quantize(_SHARE_STEP) if whole else Decimal(0)
 
 
 def worker_bills(period: BillingPeriod) -> list[WorkerBill]:

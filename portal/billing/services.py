@@ -13,8 +13,9 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from portal.billing.conf import engine_wait, join_grace
+from portal.billing.corrections import correct_entries
 from portal.billing.joining import Joined, engine_event, gateway_event, is_billable, join
-from portal.billing.ledger import micro_of, write_entries
+from portal.billing.ledger import write_entries
 from portal.billing.models import LedgerEntry
 from portal.billing.periods import share_books
 from portal.billing.settlement import settle_holds
@@ -29,15 +30,17 @@ TENANT_UNKNOWN = "tenant_unknown"
 
 @dataclass(frozen=True, kw_only=True)
 class Rated:
-    """Counts: entries written, requests that never reached an engine, holds told what they became."""
+    """Counts: entries written, entries corrected, requests that never reached an engine, holds settled."""
 
     entries: int = 0
+    corrections: int = 0
     without_entry: int = 0
     settled: int = 0
 
     def __add__(self, other: "Rated") -> "Rated":
         return Rated(
             entries=self.entries + other.entries,
+            corrections=self.corrections + other.corrections,
             without_entry=self.without_entry + other.without_entry,
             settled=self.settled + other.settled,
         )
@@ -82,17 +85,19 @@ def _decide(now: datetime, batch: int) -> tuple[int, Rated]:
     claimed = list(due(now).select_for_update(skip_locked=True).order_by("seen_at", "pk")[:batch])
     ids = [pending.pk for pending in claimed]
     known = LedgerEntry.objects.select_related("rate").in_bulk(ids)
-    billable, refused = _join_all([key for key in ids if key not in known])
-    micro = write_entries(billable, now=now)
+    billable, refused = _join_all(ids)
+    micro = write_entries([request for request in billable if request.request_id not in known], now=now)
     entries = len(micro)
     micro |= dict.fromkeys(refused, 0)
-    # A partner that came after the grace: the entry stands, the hold is made to agree with it.
-    micro |= {key: micro_of(entry) for key, entry in known.items()}
+    # A partner that came after the grace: the entry stands, what it lacks is written beside it.
+    late = [request for request in billable if request.request_id in known]
+    corrected, corrections = correct_entries(known, late, now=now)
+    micro |= corrected
     for pending in claimed:
         pending.settle_micro = micro.get(pending.pk)
         pending.problem = "" if pending.pk in micro else TENANT_UNKNOWN
     PendingRequest.objects.bulk_update(claimed, ["settle_micro", "problem"])
-    return len(claimed), Rated(entries=entries, without_entry=len(refused))
+    return len(claimed), Rated(entries=entries, corrections=corrections, without_entry=len(refused))
 
 
 def _join_all(ids: list[str]) -> tuple[list[Joined], list[str]]:

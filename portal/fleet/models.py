@@ -28,7 +28,7 @@ class Pool(models.Model):
     max_loras = models.PositiveIntegerField("adapters active at once", default=4)
     max_cpu_loras = models.PositiveIntegerField("adapters kept in memory", default=16)
     max_lora_rank = models.PositiveIntegerField("largest adapter rank", default=16)
-    kv_cache_gib = models.PositiveIntegerField("KV cache on CPU (GiB)", default=1)
+    kv_cache_gib = models.PositiveIntegerField("KV cache (GiB); 0 leaves it to vLLM (GPU only)", default=1)
     enforce_eager = models.BooleanField("no graph capture", default=True)
     endpoints = models.JSONField(default=default_endpoints)
 
@@ -72,6 +72,7 @@ class Worker(models.Model):
     max_num_seqs = models.PositiveIntegerField()
     kv_cache_tokens = models.PositiveBigIntegerField(null=True)
     adapters = models.JSONField(default=list)
+    outbox_bytes = models.PositiveBigIntegerField(default=0)
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 

@@ -20,6 +20,12 @@ logger = logging.getLogger(__name__)
 FORGET_AFTER = timedelta(days=7)
 """A gateway process gets a new id at every start; the old ones would fill the page."""
 
+_SREM_IF_GONE = """
+-- KEYS[1] the set of ids   KEYS[2] the record of one   ARGV[1] its id
+if redis.call('EXISTS', KEYS[2]) == 0 then return redis.call('SREM', KEYS[1], ARGV[1]) end
+return 0
+"""
+
 _Record = TypeVar("_Record", WorkerRecord, GatewayRecord)
 
 
@@ -29,30 +35,43 @@ def sync_fleet(now: datetime) -> tuple[int, int]:
     Rows of those that are gone stay for ``FORGET_AFTER``. Raises ``REDIS_AWAY``.
     """
     pools = {str(pk) for pk in Pool.objects.values_list("pk", flat=True)}
-    workers = [w for w in _records(keys.WORKERS, keys.worker, decode_worker) if w.pool_id in pools]
-    gateways = _records(keys.GATEWAYS, keys.gateway, decode_gateway)
+    found, gone_workers = _records(keys.WORKERS, keys.worker, decode_worker)
+    workers = [worker for worker in found if worker.pool_id in pools]
+    gateways, gone_gateways = _records(keys.GATEWAYS, keys.gateway, decode_gateway)
     with transaction.atomic():
         for worker in workers:
             _keep_worker(worker)
         for gateway in gateways:
             _keep_gateway(gateway)
         GatewayProcess.objects.filter(seen_at__lt=now - FORGET_AFTER).delete()
+    _forget(keys.WORKERS, keys.worker, gone_workers)
+    _forget(keys.GATEWAYS, keys.gateway, gone_gateways)
     return len(workers), len(gateways)
 
 
-def _records(members: str, key: Callable[[str], str], decode: Callable[[bytes], _Record]) -> list[_Record]:
-    """Records that have not expired, by id, so that concurrent syncs lock rows in one order."""
+def _records(
+    members: str, key: Callable[[str], str], decode: Callable[[bytes], _Record]
+) -> tuple[list[_Record], list[str]]:
+    """Records that have not expired, by id, so that concurrent syncs lock rows in one order; ids without."""
     names = sorted(member.decode() for member in cast("set[bytes]", client().smembers(members)))
     raws = cast("list[bytes | None]", client().mget([key(name) for name in names])) if names else []
-    found = []
+    found, gone = [], []
     for name, raw in zip(names, raws, strict=True):
         if raw is None:
+            gone.append(name)
             continue
         try:
             found.append(decode(raw))
         except msgspec.DecodeError as error:
             logger.warning("%s is no record of this version: %s", key(name), error)
-    return found
+    return found, gone
+
+
+def _forget(members: str, key: Callable[[str], str], gone: list[str]) -> None:
+    """Who crashed cannot sign off. One that is back meanwhile stays."""
+    script = client().register_script(_SREM_IF_GONE)
+    for name in gone:
+        script(keys=[members, key(name)], args=[name])
 
 
 def _keep_worker(record: WorkerRecord) -> None:
@@ -68,6 +87,7 @@ def _keep_worker(record: WorkerRecord) -> None:
             "max_num_seqs": record.max_num_seqs,
             "kv_cache_tokens": record.kv_cache_tokens,
             "adapters": list(record.adapters),
+            "outbox_bytes": record.outbox_bytes,
             "started_at": record.started_at,
             "seen_at": record.seen_at,
         },

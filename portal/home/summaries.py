@@ -22,11 +22,14 @@ _LOCK = 0x746E_0010
 
 @transaction.atomic
 def summarise(now: datetime) -> list[date]:
-    """Bring the summaries of whole days up to date; returns the days that were summed anew."""
+    """Bring the summaries of whole days up to date; returns the days that were summed anew.
+
+    One at a time: who comes while another one is at it has nothing to do.
+    """
     today = floor(now, DAY)
     first = today - timedelta(days=KEPT_DAYS)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    if not _try_lock():
+        return []
     there, summed = _source_counts(first, today), _summed_counts(first.date())
     days = [(first + timedelta(days=i)).date() for i in range(KEPT_DAYS)]
     due = [day for day in days if there.get(day, (0, 0, 0, 0)) != summed.get(day)]
@@ -35,6 +38,12 @@ def summarise(now: datetime) -> list[date]:
     DayFigures.objects.filter(day__lt=first.date()).delete()
     DayCharge.objects.filter(day__lt=first.date()).delete()
     return due
+
+
+def _try_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
+        return bool(cursor.fetchone()[0])
 
 
 def _source_counts(first: datetime, end: datetime) -> dict[date, _Counts]:

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from portal.core.names import validate_name
 from portal.tiers.models import LimitFields, ServiceClass, Tier
 
 
@@ -26,7 +27,7 @@ class Tenant(LimitFields):
     """A customer. The limits here override the tier's where they are set."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    name = models.CharField(max_length=120, unique=True)
+    name = models.CharField(max_length=120, unique=True, validators=[validate_name])
     slug = models.SlugField(max_length=80, unique=True)
     status = models.CharField(max_length=20, choices=TenantStatus, default=TenantStatus.ACTIVE)
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="tenants")
@@ -63,7 +64,7 @@ class App(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="apps")
-    name = models.CharField(max_length=120)
+    name = models.CharField(max_length=120, validators=[validate_name])
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -36,6 +36,8 @@ OUTCOME_LABELS = {
     "Gateway error": "danger",
 }
 NO_ID = UUID(int=0)
+MONEY = frozenset({"reserved_micro", "rate_id"})
+"""What a gateway's event says about money."""
 
 
 class NamedChangeList(ChangeList):  # type: ignore[misc] # unfold publishes no types
@@ -152,12 +154,23 @@ class GatewayUsageAdmin(EventAdmin):
                 "explanation": explain(facts, request.user),
                 "at": utc(obj.ts),
                 "tenant_name": tenant_names([obj.tenant_id]).get(obj.tenant_id or NO_ID),
-                "raw_gateway": self.raw(obj),
-                "raw_engine": self.raw(facts.engine) if facts.engine else "",
+                "raw_gateway": self._raw_gateway(obj, request),
+                "raw_engine": self._raw_engine(facts.engine, request),
                 "title": f"Request {obj.request_id}",
             }
         page: HttpResponse = super().change_view(request, key, form_url, context)
         return page
+
+    def _raw_gateway(self, obj: GatewayUsage, request: HttpRequest) -> str:
+        if request.user.has_perm("billing.view_ledgerentry"):
+            return self.raw(obj)
+        payload = obj.payload if isinstance(obj.payload, dict) else {}
+        shown = {name: value for name, value in payload.items() if name not in MONEY}
+        return json.dumps(shown, indent=2, sort_keys=True)
+
+    def _raw_engine(self, engine: EngineUsage | None, request: HttpRequest) -> str:
+        may = request.user.has_perm("usage.view_engineusage")
+        return self.raw(engine) if engine is not None and may else ""
 
 
 def outcome_words(outcome: str) -> str:

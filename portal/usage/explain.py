@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
 from django.urls import reverse
@@ -82,12 +83,13 @@ def facts_of(gateway: GatewayUsage) -> Facts:
 
 def explain(facts: Facts, user: User) -> Explanation:
     """Only what ``user`` may see: money and engine steps need their own permissions."""
-    steps = [_identified(facts), _routed(facts), _admitted(facts)]
+    money = user.has_perm("billing.view_ledgerentry")
+    steps = [_identified(facts), _routed(facts), _admitted(facts, money=money)]
     if facts.payload.get("forwarded") or facts.engine:
         if user.has_perm("usage.view_engineusage"):
             steps.append(_engine(facts))
         steps.append(_answered(facts))
-    if user.has_perm("billing.view_ledgerentry"):
+    if money:
         steps.append(_charged(facts))
     return Explanation(_verdict(facts), _state(facts), [step for step in steps if step])
 
@@ -200,21 +202,22 @@ def _routed(facts: Facts) -> Step | None:
     )
 
 
-def _admitted(facts: Facts) -> Step | None:
+def _admitted(facts: Facts, *, money: bool) -> Step | None:
     gateway = facts.gateway
     if gateway.reason in _IDENTITY_CODES | _BODY_CODES:
         return None
     if gateway.outcome == "rejected":
         return _stopped("Not admitted", "block", facts)
     tokens, micro = facts.payload.get("reserved_tokens") or 0, facts.payload.get("reserved_micro") or 0
+    found = [("reserved", f"{tokens:,} tokens", "")]
+    if money:
+        held = f"{Decimal(micro).scaleb(-6):,.6f} {_currency(facts)}".rstrip()
+        found.append(("held", held, "worst case, settled later"))
     return Step(
         "Admitted within all limits",
         "rule",
         text="Reserved what it could use at most; settled to what it used.",
-        facts=[
-            ("reserved", f"{tokens:,} tokens", ""),
-            ("held", f"{micro / 1_000_000:,.6f} {_currency(facts)}".rstrip(), "worst case, settled later"),
-        ],
+        facts=found,
     )
 
 
@@ -308,10 +311,20 @@ def _charged(facts: Facts) -> Step | None:
         for name, tokens, amount, price in lines
         if entry.rate is not None
     ]
+    corrections = list(entry.corrections.order_by("pk"))
+    found += [
+        (
+            "correction",
+            f"{line.prompt_tokens + line.completion_tokens:+,} tokens = {line.amount.normalize():f}",
+            f"{line.currency}, in period {line.period_id}",
+        )
+        for line in corrections
+    ]
+    total = entry.amount + sum((line.amount for line in corrections), Decimal(0))
     where = f"Period {entry.period_id}"
     book = f", price book {entry.rate.book.name}" if entry.rate else ": no price was found"
     return Step(
-        f"Charged {entry.amount.normalize():f} {entry.currency}",
+        f"Charged {total.normalize():f} {entry.currency}",
         "receipt_long",
         text=f"{where}{book}; counts from: {entry.get_source_display().lower()}.",
         facts=found,

@@ -1,6 +1,7 @@
 """The jobs as they run: a real Celery worker and beat on a real broker."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -86,3 +87,12 @@ def test_every_tick_names_a_task_and_expires_soon() -> None:
 
     assert {tick["task"] for tick in ticks} <= set(app.tasks)
     assert all(0 < tick["options"]["expires"] <= max(2, tick["schedule"].total_seconds()) for tick in ticks)
+
+
+def test_the_readme_lists_every_task() -> None:
+    app.loader.import_default_modules()
+    text = (CHECKOUT / "workers" / "README.md").read_text()
+
+    ours = {name.rpartition(".")[2] for name in app.tasks if name.startswith("workers.")}
+
+    assert ours == set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Case, Count, F, Q, Sum, When
+from django.db.models import Value as Literal
 from django.db.models.functions import TruncDay
 
 from portal.billing.ledger import prices_of
@@ -36,6 +37,10 @@ _GROUP = (
 )
 
 
+_CORRECTION = Case(When(corrects__period__lt=F("period"), then=Literal(True)), default=Literal(False))
+"""Whether a line corrects a month that is closed; within one month corrections are plain usage."""
+
+
 @dataclass(frozen=True)
 class Meter:
     """``price`` names the field of ``Rate`` and of ``Prices``."""
@@ -55,11 +60,11 @@ def focus_lines(period: BillingPeriod) -> Iterator[Line]:
     rates = _Rates()
     groups = (
         LedgerEntry.objects.filter(period=period)
-        .annotate(day=TruncDay("ts", tzinfo=UTC))
+        .annotate(day=TruncDay("ts", tzinfo=UTC), correction=_CORRECTION)
         .order_by()
-        .values("day", *_GROUP)
+        .values("day", "correction", *_GROUP)
         .annotate(
-            requests=Count("pk"),
+            requests=Count("pk", filter=Q(corrects__isnull=True)),
             prompt=Sum("prompt_tokens"),
             cached=Sum("cached_tokens"),
             completion=Sum("completion_tokens"),
@@ -71,7 +76,8 @@ def focus_lines(period: BillingPeriod) -> Iterator[Line]:
 
 
 def _order(group: dict[str, Any]) -> tuple[str, ...]:
-    return (group["tenant_name"], group["day"].isoformat(), *(str(group[name] or "") for name in _GROUP))
+    what = (str(group[name] or "") for name in _GROUP)
+    return (group["tenant_name"], group["day"].isoformat(), *what, str(group["correction"]))
 
 
 class _Rates:
@@ -116,6 +122,7 @@ def _dimensions(period: BillingPeriod, group: dict[str, Any], meter: Meter) -> L
     model, adapter = group["base_model"], group["adapter_name"] or None
     is_adapter = group["adapter_version_id"] is not None
     served = (adapter or str(group["adapter_version_id"])) if is_adapter else model
+    described = f"{meter.title} of {served} on {model}" if is_adapter else f"{meter.title} of {model}"
     return {
         "BillingAccountId": ACCOUNT_ID,
         "BillingAccountName": PROVIDER,
@@ -123,9 +130,8 @@ def _dimensions(period: BillingPeriod, group: dict[str, Any], meter: Meter) -> L
         "BillingPeriodStart": period.start,
         "BillingPeriodEnd": period.end,
         "ChargeCategory": "Usage",
-        "ChargeDescription": f"{meter.title} of {served} on {model}"
-        if is_adapter
-        else f"{meter.title} of {model}",
+        "ChargeClass": "Correction" if group["correction"] else None,
+        "ChargeDescription": f"Correction: {described}" if group["correction"] else described,
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": day,
         "ChargePeriodEnd": day + timedelta(days=1),

@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='LedgerEntry',
             fields=[
-                ('request_id', models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ('request_id', models.CharField(max_length=70, primary_key=True, serialize=False)),
                 ('ts', models.DateTimeField()),
                 ('tenant_name', models.CharField(max_length=120)),
                 ('app_id', models.UUIDField(null=True)),
@@ -81,14 +81,15 @@ class Migration(migrations.Migration):
                 ('source', models.CharField(choices=[('matched', 'Gateway and engine'), ('gateway_only', 'Gateway only'), ('engine_only', 'Engine only')], max_length=20)),
                 ('tokens_known', models.BooleanField(default=True, help_text='False: neither event says how many tokens it took, so none are charged.')),
                 ('outcome', models.CharField(max_length=20)),
-                ('prompt_tokens', models.PositiveIntegerField()),
-                ('cached_tokens', models.PositiveIntegerField()),
-                ('completion_tokens', models.PositiveIntegerField()),
+                ('prompt_tokens', models.IntegerField()),
+                ('cached_tokens', models.IntegerField()),
+                ('completion_tokens', models.IntegerField()),
                 ('input_amount', models.DecimalField(decimal_places=12, max_digits=26)),
                 ('cached_input_amount', models.DecimalField(decimal_places=12, max_digits=26)),
                 ('output_amount', models.DecimalField(decimal_places=12, max_digits=26)),
                 ('gpu_ns', models.PositiveBigIntegerField(default=0)),
                 ('created_at', models.DateTimeField()),
+                ('corrects', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='corrections', to='billing.ledgerentry')),
                 ('period', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='billing.billingperiod')),
                 ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ledger_entries', to='tenants.tenant')),
                 ('rate', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to='billing.rate')),
@@ -130,5 +131,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='ledgerentry',
             index=models.Index(fields=['period', 'tenant'], name='billing_led_period__af407b_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='ledgerentry',
+            index=models.Index(fields=['ts'], name='ledger_by_time'),
         ),
     ]

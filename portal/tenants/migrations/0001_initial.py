@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import portal.core.names
 import portal.tenants.models
 import uuid
 from decimal import Decimal
@@ -24,7 +25,7 @@ class Migration(migrations.Migration):
             name='App',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=120)),
+                ('name', models.CharField(max_length=120, validators=[portal.core.names.validate_name])),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
             ],
             options={
@@ -62,7 +63,7 @@ class Migration(migrations.Migration):
                 ('concurrency', models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='requests at once')),
                 ('monthly_spend_limit', models.DecimalField(blank=True, decimal_places=6, max_digits=14, null=True, validators=[django.core.validators.MinValueValidator(Decimal('0'))])),
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=120, unique=True)),
+                ('name', models.CharField(max_length=120, unique=True, validators=[portal.core.names.validate_name])),
                 ('slug', models.SlugField(max_length=80, unique=True)),
                 ('status', models.CharField(choices=[('active', 'Active'), ('suspended', 'Suspended')], default='active', max_length=20)),
                 ('service_class', models.CharField(choices=[('shared', 'Shared'), ('premium_shared', 'Premium shared'), ('semi_isolated', 'Semi-isolated'), ('dedicated', 'Dedicated')], default='shared', max_length=20)),

@@ -13,6 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from portal.billing import closing
 from portal.billing.costing import refresh_open_periods
 from portal.billing.errors import PeriodError
+from portal.billing.exports.lines import focus_lines
 from portal.billing.models import BillingPeriod, CostLine, LedgerEntry
 from portal.billing.periods import open_period
 from portal.billing.selectors import tenant_charge, tenant_summary, worker_bills
@@ -173,6 +174,51 @@ def test_what_arrives_after_the_close_is_billed_in_the_next_month(
     assert LedgerEntry.objects.get(pk="r2").period_id == "2026-12"
     assert list(CostLine.objects.filter(period_id="2026-11").values_list("pk", "amount")) == before
     assert [bill.total for bill in worker_bills(december)] == [Decimal("7.20")]
+
+
+def test_a_correction_of_a_closed_month_is_billed_in_the_next_one_and_is_no_request(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    send(redis_client, gateway_event(tenant, "r1"))
+    closing.drain(NOW)
+    closing.drain(AFTER)
+    closing.close_period("2026-11", user=None, now=AFTER)
+    send(redis_client, engine_event(tenant, "r1", completion_tokens=5))
+    closing.drain(AFTER)
+    closing.drain(AFTER + timedelta(minutes=3))
+
+    november, december = BillingPeriod.objects.order_by("month")
+    (summary,) = tenant_summary(december)
+    (line,) = focus_lines(december)
+
+    assert LedgerEntry.objects.get(corrects="r1").period == december
+    assert (summary.requests, summary.completion_tokens, summary.charge) == (0, -15, Decimal("-0.00003"))
+    assert (summary.token_share, summary.gpu_ns) == (0, 500_000_000)
+    assert (line["ChargeClass"], line["x_RequestCount"], line["BilledCost"]) == (
+        "Correction",
+        0,
+        Decimal("-0.00003"),
+    )
+    assert [line["ChargeClass"] for line in focus_lines(november)] == [None, None, None]
+
+
+def test_a_correction_within_an_open_month_is_plain_usage(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    send(redis_client, gateway_event(tenant, "r1"))
+    closing.drain(NOW)
+    closing.drain(AFTER)
+    send(redis_client, engine_event(tenant, "r1", completion_tokens=25))
+    closing.drain(AFTER)
+    closing.drain(AFTER + timedelta(minutes=3))
+
+    period = BillingPeriod.objects.get()
+    (summary,) = tenant_summary(period)
+
+    assert (summary.requests, summary.completion_tokens, summary.gpu_ns) == (1, 25, 500_000_000)
+    assert [line["x_RequestCount"] for line in focus_lines(period)] == [1, 0, 0]
+    assert {line["ChargeClass"] for line in focus_lines(period)} == {None}
+    assert "without_engine_event" not in {one.code for one in closing.findings(period, now=AFTER)}
 
 
 @pytest.fixture

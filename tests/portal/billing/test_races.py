@@ -76,6 +76,26 @@ def test_raters_at_the_same_time_charge_and_settle_every_request_once(redis_clie
     assert int(redis_client.get(keys.spend(str(tenant.pk), "tenant", "2026-11")) or 0) == 200 * 120
 
 
+def test_raters_at_the_same_time_correct_every_entry_once(redis_client: "redis.Redis") -> None:
+    make_book(("1", "1", "1"))
+    tenant = make_tenant(make_pool())
+    names = [f"r{number}" for number in range(100)]
+    send(redis_client, *(gateway_event(tenant, name) for name in names))
+    ingest(NOW)
+    rate_requests(AFTER)
+    send(redis_client, *(engine_event(tenant, name, completion_tokens=30) for name in names))
+    ingest(AFTER)
+    late = AFTER + timedelta(minutes=3)
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [beside(pool, lambda: rate_requests(late, batch=10)) for _ in range(4)]
+        corrections = sum(future.result().corrections for future in done)
+
+    assert corrections == LedgerEntry.objects.filter(corrects__isnull=False).count() == 100
+    assert LedgerEntry.objects.count() == 200
+    assert sum(entry.amount for entry in LedgerEntry.objects.all()) == Decimal("0.013")
+
+
 def test_a_close_waits_for_a_raw_writer_and_counts_what_it_wrote(redis_client: "redis.Redis") -> None:
     make_book(("1", "1", "1"))
     tenant = make_tenant(make_pool())

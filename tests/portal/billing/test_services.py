@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import redis
 from django.db import IntegrityError, connection, transaction
 
 from gateway_hooks.contract import keys
-from portal.billing.models import LedgerEntry
+from portal.billing.models import LedgerEntry, Rate
 from portal.billing.services import Rated, rate_requests
 from portal.tenants.models import Tenant
 from portal.usage.models import PendingRequest
@@ -122,20 +123,82 @@ def test_without_any_token_count_the_engine_is_waited_for_much_longer(
     assert entry.amount == 0
 
 
-def test_a_partner_that_comes_after_the_grace_changes_nothing(
+@pytest.mark.parametrize("completion", [1000, 3, 20])
+def test_an_engine_event_that_comes_late_is_written_beside_the_entry(
+    tenant: Tenant, redis_client: "redis.Redis", completion: int
+) -> None:
+    send(redis_client, gateway_event(tenant, "r1", key_id="abc"))
+    ingest(NOW)
+    rate_requests(LATER)
+    send(redis_client, engine_event(tenant, "r1", completion_tokens=completion, worker_id="worker-2"))
+    ingest(LATER)
+
+    done = rate_requests(MUCH_LATER)
+
+    entry, correction = LedgerEntry.objects.order_by("pk")
+    assert (done.entries, done.corrections) == (0, 1)
+    assert (entry.completion_tokens, entry.gpu_ns) == (20, 0)
+    assert (correction.pk, correction.corrects, correction.key_id) == ("r1.1", entry, "abc")
+    assert (correction.rate, correction.worker_id) == (entry.rate, "worker-2")
+    assert (correction.prompt_tokens, correction.completion_tokens) == (0, completion - 20)
+    assert entry.output_amount + correction.output_amount == Decimal("3.333333") * completion / 10**6
+    assert correction.gpu_ns == 500_000_000
+    assert not PendingRequest.objects.exists()
+
+
+def test_tokens_that_nobody_knew_are_charged_when_the_engines_event_comes_after_all(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    send(
+        redis_client,
+        gateway_event(tenant, "r1", prompt_tokens=None, cached_tokens=None, completion_tokens=None),
+    )
+    ingest(NOW)
+    rate_requests(MUCH_LATER)
+    send(redis_client, engine_event(tenant, "r1"))
+    ingest(MUCH_LATER)
+
+    rate_requests(MUCH_LATER + timedelta(minutes=3))
+
+    assert LedgerEntry.objects.get(corrects=None).amount == 0
+    assert LedgerEntry.objects.get(corrects="r1").amount == Decimal("0.00013066666")
+
+
+def test_a_correction_is_written_once_however_often_its_event_is_rated(
     tenant: Tenant, redis_client: "redis.Redis"
 ) -> None:
     send(redis_client, gateway_event(tenant, "r1"))
     ingest(NOW)
     rate_requests(LATER)
-    send(redis_client, engine_event(tenant, "r1", completion_tokens=1000))
+    late = engine_event(tenant, "r1", completion_tokens=50)
+    again = {"request_id": "r1", "ts": NOW, "seen_at": NOW, "tenant_id": tenant.pk}
+    flags = {"has_gateway": True, "has_engine": True, "forwarded": True, "tokens_known": True}
+    send(redis_client, late, late)
+    ingest(LATER)
+    rate_requests(MUCH_LATER)
+    hold(redis_client, tenant, "r1", 9999)
+    PendingRequest.objects.create(**again, **flags)
+
+    done = rate_requests(MUCH_LATER)
+
+    assert (done.corrections, done.settled) == (0, 1)
+    assert LedgerEntry.objects.count() == 2
+    assert int(redis_client.get(keys.spend(str(tenant.pk), "tenant", "2026-11")) or 0) == 231
+
+
+def test_a_gateways_event_that_comes_late_corrects_nothing(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    send(redis_client, engine_event(tenant, "r1"))
+    ingest(NOW)
+    rate_requests(LATER)
+    send(redis_client, gateway_event(tenant, "r1", completion_tokens=999))
     ingest(LATER)
 
     done = rate_requests(MUCH_LATER)
 
-    assert done.entries == 0
+    assert (done.entries, done.corrections) == (0, 0)
     assert LedgerEntry.objects.get().completion_tokens == 20
-    assert not PendingRequest.objects.exists()
 
 
 def test_a_refused_request_gets_no_entry_and_its_hold_is_given_back(
@@ -210,6 +273,37 @@ def test_the_price_is_that_of_the_admission_and_the_most_specific_one(redis_clie
     assert picked["Acme"] == own
     assert picked["Globex"] is not None
     assert picked["Globex"].tier == globex.tier
+
+
+def test_the_price_is_the_one_that_the_gateway_promised(tenant: Tenant, redis_client: "redis.Redis") -> None:
+    promised = Rate.objects.get()
+    make_book(("100", "100", "100"), effective_from=NOW, name="dearer")
+    send(redis_client, gateway_event(tenant, "r1", rate_id=str(promised.pk)), engine_event(tenant, "r1"))
+    ingest(NOW)
+
+    rate_requests(NOW)
+
+    assert LedgerEntry.objects.get().rate == promised
+
+
+@pytest.mark.parametrize("why", ["draft", "other model", "other tenant", "unknown", "no number"])
+def test_a_promise_that_is_no_price_of_the_request_is_not_followed(
+    tenant: Tenant, redis_client: "redis.Redis", why: str
+) -> None:
+    listed = Rate.objects.get()
+    book = make_book(effective_from=NOW + timedelta(days=1), published=why != "draft")
+    scope: dict[str, dict[str, Any]] = {
+        "other model": {"base_model": "other"},
+        "other tenant": {"tenant": make_tenant(tenant.pool, "Globex")},
+    }
+    named = str(add_rate(book, "9", "9", "9", **scope.get(why, {})).pk)
+    named = {"unknown": "123456", "no number": "cheap"}.get(why, named)
+    send(redis_client, gateway_event(tenant, "r1", rate_id=named), engine_event(tenant, "r1"))
+    ingest(NOW)
+
+    rate_requests(NOW)
+
+    assert LedgerEntry.objects.get().rate == listed
 
 
 def test_a_request_of_an_unknown_tenant_stays_visible_and_stops_nobody_else(

@@ -14,6 +14,7 @@ from gateway_hooks.contract import keys
 from gateway_hooks.contract.api_keys import key_id_of, key_sha256
 from gateway_hooks.contract.artifacts import artifact_digest
 from gateway_hooks.contract.snapshot import Snapshot, decode_snapshot
+from portal.adapters.models import Adapter
 from portal.billing.models import PriceBook
 from portal.tenants.models import ApiKey, Tenant
 
@@ -55,6 +56,30 @@ def test_the_first_run_makes_two_tenants_that_can_be_served(
         assert (tenants[slug].limits.concurrency or 0) >= 12
     assert tenants["acme-health"].limits.monthly_spend_micro == 50_000_000
     assert authenticate(**made["admin"]) is not None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["folder", "hub"])
+def test_another_model_is_served_by_its_own_name_without_the_demo_adapters(
+    tmp_path: Path, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    (tmp_path / "tiny-llm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    chosen = "tiny-llm" if kind == "folder" else "some-house/tiny-llm"
+    monkeypatch.setenv("TENANTRY_DEMO_MODEL", chosen)
+
+    made = seed(tmp_path / "seed.json")
+
+    snapshot = published(redis_client)
+    (pool,) = snapshot.pools.values()
+    assert pool.base_model == "tiny-llm"
+    assert pool.model == (str(tmp_path / "tiny-llm") if kind == "folder" else chosen)
+    assert made["aliases"] == {name: ["assistant", "base"] for name in ("acme", "globex")}
+    for tenant in snapshot.tenants.values():
+        for alias in tenant.aliases.values():
+            assert (alias.adapter_digest, alias.base_model) == (None, "tiny-llm")
+            assert alias.price is not None
+    assert not Adapter.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -84,6 +84,21 @@ class TestSync:
         assert sync_fleet(NOW) == (0, 1)
         assert "broken" in caplog.text
 
+    def test_ids_of_those_that_crashed_are_forgotten_and_their_rows_stay(
+        self, redis_client: "redis.Redis"
+    ) -> None:
+        worker = msgspec.structs.replace(WORKER, pool_id=str(factories.make_pool().pk), outbox_bytes=9)
+        report(redis_client, worker, GATEWAY, msgspec.structs.replace(GATEWAY, id="g2"))
+        sync_fleet(NOW)
+        redis_client.delete(keys.worker("w1"), keys.gateway("g1"))
+
+        assert sync_fleet(NOW) == (0, 1)
+
+        assert redis_client.smembers(keys.WORKERS) == set()
+        assert redis_client.smembers(keys.GATEWAYS) == {b"g2"}
+        assert Worker.objects.get().outbox_bytes == 9
+        assert GatewayProcess.objects.count() == 2
+
     def test_gateways_that_have_been_gone_for_long_are_forgotten(self, redis_client: "redis.Redis") -> None:
         report(redis_client, GATEWAY)
         sync_fleet(NOW)

@@ -1,9 +1,11 @@
 """The home page's figures equal those computed by hand, from events and from day summaries alike."""
 
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -200,3 +202,20 @@ class TestAttention:
         found = matters(factories.make_user("finance"), NOW)
 
         assert "October 2026 is over and can be closed" in [matter.text for matter in found]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_another_one_sums_nobody_waits() -> None:
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        first = summarise(NOW)
+        beside = pool.submit(_summarise_and_leave).result(timeout=20)
+
+    assert len(first) == 62
+    assert beside == []
+
+
+def _summarise_and_leave() -> list[date]:
+    try:
+        return summarise(NOW)
+    finally:
+        connection.close()

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from portal.core import clock
+from portal.core.roles import ROLES
 from portal.usage.reasons import REASONS
 from portal.usage.selectors import tenant_usage
 from tests import factories
@@ -133,6 +134,23 @@ class TestExplain:
         page = client.get(reverse("admin:usage_gatewayusage_change", args=[seen.pk]))
 
         assert "Charged" not in page.content.decode()
+
+    @pytest.mark.parametrize("role", sorted(ROLES))
+    def test_shows_each_role_only_what_it_may_see_of_the_raw_events(self, role: str) -> None:
+        client = Client()
+        client.force_login(factories.make_user(role))
+        tenant = factories.make_tenant()
+        told = {"forwarded": True, "gateway_id": "g1", "reserved_micro": 918273, "rate_id": "rate-5544"}
+        seen = events.gateway(tenant, NOW, payload=told)
+        events.engine(tenant, NOW, request_id=seen.request_id, payload={"steps": 4321})
+
+        page = client.get(reverse("admin:usage_gatewayusage_change", args=[seen.pk])).content.decode()
+
+        grants = ROLES[role]
+        assert ("gateway_id" in page) is ("usage.gatewayusage" in grants)
+        for money in ("918273", "rate-5544", "0.918273"):
+            assert (money in page) is ("billing.ledgerentry" in grants)
+        assert ("4321" in page) is ("usage.engineusage" in grants)
 
     def test_a_request_that_is_not_there_leads_back(self, client: Client) -> None:
         page = client.get(reverse("admin:usage_gatewayusage_change", args=["nothing"]))

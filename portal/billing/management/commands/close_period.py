@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from portal.billing import closing
 from portal.billing.models import BillingPeriod
 from portal.billing.periods import find_period, open_period
+from portal.billing.shipping import not_shipped
 from portal.core import clock
 from portal.core.errors import PortalError
 from portal.core.redis import REDIS_AWAY
@@ -36,7 +37,7 @@ class Command(BaseCommand):
             type=float,
             default=15,
             metavar="SECONDS",
-            help="how long to wait for half-known requests",
+            help="how long to wait for half-known requests and for usage that is elsewhere",
         )
         parser.add_argument("--user", metavar="NAME", help="the user who closes, for the record")
 
@@ -46,8 +47,7 @@ class Command(BaseCommand):
             user = _user(options["user"])
             self._drain()
             period = _period(month)
-            if "requests_waiting" not in options["accept"]:
-                self._wait(period, options["wait"])
+            self._wait(period, options["wait"], accept=options["accept"])
             now = clock.now()
             closed = closing.close_period(month, user=user, now=now, accept=options["accept"])
         except closing.CloseRefusedError as error:
@@ -71,14 +71,14 @@ class Command(BaseCommand):
             f"Rated: {rated.entries} requests."
         )
 
-    def _wait(self, period: BillingPeriod, seconds: float) -> None:
-        """Until no request of the period is half-known, or the time is up; says how many are left."""
+    def _wait(self, period: BillingPeriod, seconds: float, *, accept: list[str]) -> None:
+        """Until all of the period's usage is here, or the time is up; says what is awaited."""
         deadline = time.monotonic() + seconds
         pause = threading.Event()
         told = None
-        while (left := closing.half_known(period)) and time.monotonic() < deadline:
+        while (left := _awaited(period, accept)) and time.monotonic() < deadline:
             if left != told:
-                self.stdout.write(f"Waiting for the second event of {count(left, 'request')} …")
+                self.stdout.write(f"Waiting for {left} …")
                 told = left
             pause.wait(POLL_SECONDS)
             try:
@@ -97,6 +97,15 @@ class Command(BaseCommand):
         for finding in totals["findings"]:
             self.stdout.write(f"Noted {finding['code']}: {finding['message']}")
         self.stdout.write(totals["statement"])
+
+
+def _awaited(period: BillingPeriod, accept: list[str]) -> str:
+    """What is still missing and was not accepted to be missing, in words."""
+    half = 0 if "requests_waiting" in accept else closing.half_known(period)
+    if half:
+        return f"the second event of {count(half, 'request')}"
+    elsewhere = [] if "events_not_shipped" in accept else not_shipped(period, now=clock.now())
+    return f"usage that is elsewhere: {'; '.join(elsewhere)}" if elsewhere else ""
 
 
 def _period(month: str) -> BillingPeriod:
