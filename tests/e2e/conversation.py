@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-SILENCE_SECONDS = 0.8
+SILENCE_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,20 +46,21 @@ class Conversation:
         pieces = [event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"]]
         return self._keep(response, "".join(pieces), events[-1]["usage"], chunks=len(pieces))
 
-    def hang_up(self, alias: str, *, after_chunks: int, **options: Any) -> str:
-        """Close the connection in mid-stream. Returns the request id.
+    def hang_up(self, alias: str, *, after_chunks: int, **options: Any) -> None:
+        """Close the connection in mid-stream: after so many chunks, or after a short silence.
 
-        After so many chunks, or after a silence: on two busy cores an answer may come in one late burst.
+        On two busy cores an answer may come in one late burst; waiting for it would be no hanging up.
         """
         body = _body(alias, "Go on.", stream=True, **options)
         patience = httpx.Timeout(60, read=SILENCE_SECONDS)
-        with self.client.stream("POST", "/chat/completions", json=body, timeout=patience) as response:
+        with (
+            suppress(httpx.ReadTimeout),
+            self.client.stream("POST", "/chat/completions", json=body, timeout=patience) as response,
+        ):
             assert response.status_code == 200, response.read()
-            with suppress(httpx.ReadTimeout):
-                for number, _ in enumerate(_data(response), start=1):
-                    if number == after_chunks:
-                        break
-            return response.headers["x-request-id"]
+            for number, _ in enumerate(_data(response), start=1):
+                if number == after_chunks:
+                    break
 
     def _keep(self, response: httpx.Response, text: str, usage: dict[str, Any], *, chunks: int) -> Answer:
         answer = Answer(response.headers["x-request-id"], text, usage, chunks)
