@@ -26,7 +26,10 @@ class IdentityError(ContractError):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """``model`` is the name that vLLM serves: the base model's, or ``adapter_model_name(digest)``."""
+    """``model`` is the name that vLLM serves: the base model's, or ``adapter_model_name(digest)``.
+
+    ``shadow`` marks a copy that is metered and never charged to the tenant.
+    """
 
     request_id: str
     worker_id: str
@@ -41,6 +44,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     adapter_version_id: str | None = None
     adapter_digest: str | None = None
+    shadow: bool = False
 
 
 class Keyring(msgspec.Struct, frozen=True):

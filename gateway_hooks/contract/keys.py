@@ -61,9 +61,17 @@ def leases(tenant_id: str, scope: str) -> str:
     return f"{PREFIX}{{{tenant_id}}}:leases:{scope}"
 
 
-def spend(tenant_id: str, scope: str, month: str) -> str:
-    """Integer, micro-currency: settled plus reserved money of ``month`` (YYYY-MM, tenant's zone)."""
-    return f"{PREFIX}{{{tenant_id}}}:spend:{scope}:{month}"
+def kv_amounts(tenant_id: str, scope: str) -> str:
+    """Hash: request id -> KV bytes projected while its lease lives, and their ``total``."""
+    return f"{PREFIX}{{{tenant_id}}}:kv:{scope}"
+
+
+def spend(tenant_id: str, scope: str, period: str) -> str:
+    """Integer, micro-currency: settled plus reserved money of ``period`` in the tenant's zone.
+
+    A period is a month (YYYY-MM) or a day (YYYY-MM-DD).
+    """
+    return f"{PREFIX}{{{tenant_id}}}:spend:{scope}:{period}"
 
 
 def spend_known(tenant_id: str) -> str:
@@ -92,3 +100,8 @@ def app_scope(app_id: str) -> str:
 
 def key_scope(key_id: str) -> str:
     return f"key.{key_id}"
+
+
+def user_scope(end_user: str) -> str:
+    """``end_user`` is the keyed hash of what the app calls its user."""
+    return f"user.{end_user}"

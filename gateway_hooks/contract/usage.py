@@ -11,9 +11,13 @@ import msgspec
 
 from gateway_hooks.contract.errors import ContractError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Outcome = Literal["completed", "disconnected", "rejected", "upstream_error", "timeout", "gateway_error"]
+Outcome = Literal[
+    "completed", "disconnected", "rejected", "upstream_error", "timeout", "gateway_error", "gateway_lost"
+]
+"""``gateway_lost``: the gateway died with the request in flight; another one says so in its place."""
+Served = Literal["pinned", "stable", "canary", "beta", "fallback", "shadow"]
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 
@@ -28,7 +32,13 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
     ``ts`` is the admission. Token counts are the engine's own as reported in ``usage``; None where the
     gateway cannot know them (a client that hung up): then the engine's event says. ``tenant_id`` is None
-    only for requests that could not be identified.
+    only for requests that could not be identified. ``event_id`` is derived from the request's id
+    (``gateway_event_id``), so whoever tells of a request tells it once.
+
+    ``end_user`` is a keyed hash. ``pii_counts`` are values masked by entity, never values. ``queue_us`` is
+    the wait for a seat. ``attempts`` are the workers asked. ``shadow_of`` names the request that this one is a
+    copy of: nobody is charged for it. ``refused_*`` say which limit of which scope refused, how much of it was
+    used and what the request asked for on top.
     """
 
     event_id: str
@@ -59,7 +69,29 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     ttft_us: int | None = None
     duration_us: int = 0
     snapshot_version: int = 0
+    configuration_version: int | None = None
+    issuer_id: str | None = None
+    end_user: str | None = None
+    served: Served | None = None
+    degraded: bool = False
+    attempts: int = 0
+    shadow_of: str | None = None
+    queue_us: int | None = None
+    counted_prompt_tokens: int | None = None
+    max_output_tokens: int | None = None
+    clamped: bool = False
+    choices: int = 1
+    pii_counts: dict[str, int] = {}
+    refused_scope: str | None = None
+    refused_limit: int | None = None
+    refused_used: int | None = None
+    refused_asked: int | None = None
     schema_version: int = SCHEMA_VERSION
+
+
+def gateway_event_id(request_id: str) -> str:
+    """One gateway event per request, whoever writes it: the request's gateway, or the one that found it dead."""
+    return f"gw-{request_id}"
 
 
 class EngineEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="engine"):
@@ -67,7 +99,8 @@ class EngineEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
     ``ts`` is the gateway's signed admission time, so both events of a request fall into one period.
     ``prefill_ns + decode_ns`` is this request's share of the steps it was in; over all requests the
-    shares sum to the busy time of the worker's intervals.
+    shares sum to the busy time of the worker's intervals. A ``shadow`` copy is nobody's to pay but the
+    platform's.
     """
 
     event_id: str
@@ -94,6 +127,7 @@ class EngineEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     steps: int
     preemptions: int = 0
     peak_kv_blocks: int = 0
+    shadow: bool = False
     schema_version: int = SCHEMA_VERSION
 
 
