@@ -8,9 +8,13 @@ PREFIX = "tn:"
 
 # Configuration: portal -> gateways and workers.
 SNAPSHOT = PREFIX + "snapshot"
-"""String: the newest ``Snapshot`` as JSON."""
+"""String: a ``Snapshot`` as JSON, the newest or a recent one."""
+SNAPSHOT_NEWEST = PREFIX + "snapshot:newest"
+"""String: the newest version; ``SNAPSHOT`` may be behind, then ``SNAPSHOT_DELTAS`` lead from it there."""
+SNAPSHOT_DELTAS = PREFIX + "snapshot:deltas"
+"""Sorted set: ``SnapshotDelta`` as JSON, scored by its version."""
 SNAPSHOT_CHANGED = PREFIX + "snapshot:changed"
-"""Channel: a message (the version) says that ``SNAPSHOT`` is newer."""
+"""Channel: a message (the version) says that there is a newer configuration."""
 
 # Fleet: each process refreshes its own record before it expires.
 WORKERS = PREFIX + "workers"

@@ -36,9 +36,9 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     (``gateway_event_id``), so whoever tells of a request tells it once.
 
     ``end_user`` is a keyed hash. ``pii_counts`` are values masked by entity, never values. ``queue_us`` is
-    the wait for a seat. ``attempts`` are the workers asked. ``shadow_of`` names the request that this one is a
-    copy of: nobody is charged for it. ``refused_*`` say which limit of which scope refused, how much of it was
-    used and what the request asked for on top.
+    the wait for a seat. ``attempts`` are the workers asked. ``shadow_of`` names the request that this one
+    is a copy of: nobody is charged for it. ``refused_*`` say which limit of which scope refused, how much
+    of it was used and what the request asked for on top.
     """
 
     event_id: str
@@ -90,7 +90,7 @@ class GatewayEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
 
 
 def gateway_event_id(request_id: str) -> str:
-    """One gateway event per request, whoever writes it: the request's gateway, or the one that found it dead."""
+    """One gateway event per request, whoever writes it: its gateway, or the one that found that dead."""
     return f"gw-{request_id}"
 
 
