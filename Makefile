@@ -5,7 +5,7 @@ INSTALLED = $(VENV)/.installed-$(shell cat deploy/install deploy/lock/*.txt | sh
 UP ?=
 TESTS ?=
 
-.PHONY: help install up test check pytest debian demo-model bench-gateway bench-propagation lock
+.PHONY: help install up test check pytest debian demo-model bench-gateway bench-propagation soak-gateway lock
 
 help:
 	@echo 'make up                 install, then run the whole product (make up UP="--portal-port 9000")'
@@ -13,6 +13,7 @@ help:
 	@echo 'make check              linters, types, import rules, migrations'
 	@echo 'make bench-gateway      latency and throughput of the gateway against bare LiteLLM'
 	@echo 'make bench-propagation  from a click in the console to its enforcement'
+	@echo 'make soak-gateway       limits under parallel fire, one gateway killed per run'
 	@echo 'make demo-model         train the demo model anew'
 	@echo 'make lock               lock the newest versions that pyproject.toml allows'
 
@@ -52,6 +53,9 @@ bench-gateway: install
 
 bench-propagation: install
 	$(PY) -m tests.bench.bench_propagation
+
+soak-gateway: install
+	$(PY) -m tests.bench.soak_gateway
 
 lock: install
 	deploy/lock/update

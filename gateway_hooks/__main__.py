@@ -36,6 +36,8 @@ def main() -> int:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # uvicorn would believe X-Forwarded-For of anybody on this machine; we look for ourselves.
+        proxy_headers=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -9,15 +9,22 @@ from datetime import timedelta
 from pathlib import Path
 
 from gateway_hooks.contract.identity import IdentityError, Keyring, parse_keyring
+from gateway_hooks.contract.sealing import SealingError, SealingKeys, parse_sealing_keys
 from gateway_hooks.errors import SettingsError
+from gateway_hooks.identity.address import Network, parse_networks
 
 MIN_SALT_BYTES = 32
 DEFAULT_BODY_LIMIT = 2 * 1024 * 1024
+_NO_KEYS = SealingKeys({})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """``gateway_id`` names this process for its whole life; ``url`` is where it listens."""
+    """``gateway_id`` names this process for its whole life; ``url`` is where it listens.
+
+    ``trusted_proxies`` may say in ``X-Forwarded-For`` who asks; nobody else is believed. Without
+    ``sealing_keys`` no token issuer with a shared secret is served.
+    """
 
     data: Path
     redis_url: str
@@ -25,6 +32,8 @@ class Settings:
     salt_secret: bytes = field(repr=False)
     url: str
     gateway_id: str
+    sealing_keys: SealingKeys = field(default=_NO_KEYS, repr=False)
+    trusted_proxies: tuple[Network, ...] = ()
     body_limit: int = DEFAULT_BODY_LIMIT
     redis_timeout: timedelta = timedelta(milliseconds=500)
     redis_pause: timedelta = timedelta(milliseconds=500)
@@ -54,6 +63,8 @@ class Settings:
             redis_url=_secret(environment, "REDIS_URL"),
             keyring=keyring,
             salt_secret=_salt(_secret(environment, "TENANTRY_SALT_SECRET")),
+            sealing_keys=_sealing_keys(environment, "TENANTRY_SECRETS_KEYS"),
+            trusted_proxies=_networks(environment, "TENANTRY_TRUSTED_PROXIES"),
             url=environment.get("TENANTRY_GATEWAY_URL", "http://127.0.0.1"),
             gateway_id=new_gateway_id(),
             body_limit=_bytes(environment, "TENANTRY_BODY_LIMIT", DEFAULT_BODY_LIMIT),
@@ -102,3 +113,21 @@ def _salt(text: str) -> bytes:
         message = f"TENANTRY_SALT_SECRET is shorter than {MIN_SALT_BYTES} bytes"
         raise SettingsError(message)
     return salt
+
+
+def _sealing_keys(environment: Mapping[str, str], name: str) -> SealingKeys:
+    if not environment.get(name) and not environment.get(f"{name}_FILE"):
+        return _NO_KEYS
+    try:
+        return parse_sealing_keys(_secret(environment, name))
+    except SealingError as error:
+        message = f"{name}: {error}"
+        raise SettingsError(message) from error
+
+
+def _networks(environment: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    try:
+        return parse_networks(environment.get(name, ""))
+    except ValueError as error:
+        message = f"{name} is no list of networks: {error}"
+        raise SettingsError(message) from error

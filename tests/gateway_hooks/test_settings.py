@@ -37,6 +37,9 @@ def test_secrets_may_come_from_files(tmp_path: Path):
         {"TENANTRY_SALT_SECRET": "no hex"},
         {"TENANTRY_SALT_SECRET_FILE": "/no/such/file"},
         {"TENANTRY_BODY_LIMIT": "2 MiB"},
+        {"TENANTRY_SECRETS_KEYS": "k:00"},
+        {"TENANTRY_SECRETS_KEYS_FILE": "/no/such/file"},
+        {"TENANTRY_TRUSTED_PROXIES": "10.0.0.1/8"},
     ],
     ids=str,
 )
@@ -45,8 +48,26 @@ def test_what_is_missing_or_malformed_is_named(change: dict[str, str]):
         Settings.from_environment({**GOOD, **change})
 
 
+def test_proxies_and_sealing_keys_are_optional():
+    settings = Settings.from_environment(GOOD)
+
+    assert (settings.trusted_proxies, settings.sealing_keys.keys) == ((), {})
+
+
+def test_proxies_are_networks_of_both_families():
+    networks = "10.0.0.0/8, 192.0.2.1,2001:db8::/32"
+
+    settings = Settings.from_environment({**GOOD, "TENANTRY_TRUSTED_PROXIES": networks})
+
+    assert [str(network) for network in settings.trusted_proxies] == [
+        "10.0.0.0/8",
+        "192.0.2.1/32",
+        "2001:db8::/32",
+    ]
+
+
 def test_secrets_are_not_printed():
-    shown = repr(Settings.from_environment(GOOD))
+    shown = repr(Settings.from_environment({**GOOD, "TENANTRY_SECRETS_KEYS": "k:" + "11" * 32}))
 
     assert "11" * 8 not in shown
     assert "\\x11" not in shown

@@ -2,21 +2,19 @@
 
 import hmac
 from datetime import datetime
-from typing import NamedTuple
 
 from gateway_hooks.contract.api_keys import key_id_of, key_sha256
 from gateway_hooks.contract.snapshot import ApiKey, Snapshot, Tenant
 from gateway_hooks.errors import Code, GatewayError
+from gateway_hooks.identity.address import Address, allowed
+from gateway_hooks.identity.caller import Caller
 
 _NOBODY = key_sha256("nobody")
 
 
-class Caller(NamedTuple):
-    tenant: Tenant
-    key: ApiKey
-
-
-def identify(snapshot: Snapshot, credential: str | None, *, now: datetime) -> Caller:
+def identify(
+    snapshot: Snapshot, credential: str | None, *, now: datetime, address: Address | None = None
+) -> Caller:
     """Who this key is. Raises ``GatewayError``.
 
     A malformed, an unknown and a revoked key look the same from outside, and take the same time: the
@@ -31,6 +29,19 @@ def identify(snapshot: Snapshot, credential: str | None, *, now: datetime) -> Ca
         raise GatewayError(Code.INVALID_API_KEY)
     if key.expires_at is not None and key.expires_at <= now:
         raise GatewayError(Code.KEY_EXPIRED)
+    check_door(tenant, key, address)
+    app = snapshot.apps.get(key.app_id)
+    return Caller(
+        tenant,
+        key,
+        app=app if app is not None and app.tenant_id == tenant.id else None,
+        aliases=None if key.aliases is None else frozenset(key.aliases) & tenant.aliases.keys(),
+    )
+
+
+def check_door(tenant: Tenant, key: ApiKey, address: Address | None) -> None:
+    """What is told only to who has proved to be somebody. Raises ``GatewayError``."""
     if tenant.status != "active":
         raise GatewayError(Code.TENANT_SUSPENDED)
-    return Caller(tenant, key)
+    if not allowed(address, key.ip_ranges):
+        raise GatewayError(Code.IP_NOT_ALLOWED)
