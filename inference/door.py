@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gateway_hooks.contract.choices import MAX_CHOICES
 from gateway_hooks.contract.identity import (
     MAX_AGE_SECONDS,
     MAX_SKEW_SECONDS,
@@ -24,6 +25,7 @@ from inference.replay import ReplayError, ReplayGuard
 
 GENERATION_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"})
 POOLING_PATHS = frozenset({"/v1/embeddings"})
+CHOICE_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 WORK_PATHS = GENERATION_PATHS | POOLING_PATHS
 READ_PATHS = frozenset({"/health", "/metrics", "/v1/models"})
 
@@ -104,10 +106,10 @@ def rewrite(identity: Identity, path: str, body: bytes) -> tuple[bytes, str]:
     if not isinstance(salt, str) or not 0 < len(salt) <= MAX_SALT_CHARACTERS:
         message = "a cache salt is required"
         raise DoorError(message, code="cache_salt_missing")
-    _refuse_several(document)
+    choices = _choices(document, most=MAX_CHOICES if path in CHOICE_PATHS else 1)
     for name in _DROPPED_FIELDS:
         document.pop(name, None)
-    facts = facts_of(identity)
+    facts = facts_of(identity, choices=choices, streams=document.get("stream") is True)
     if path in POOLING_PATHS:
         return _encode(document), as_request_id(facts)
     document["vllm_xargs"] = as_xargs(facts)
@@ -135,17 +137,21 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _refuse_several(document: Mapping[str, Any]) -> None:
-    """One request is one sequence in the engine and one usage event."""
-    counts = [document.get(name) for name in ("n", "best_of")]
-    if any(count not in (None, 1) for count in counts) or document.get("use_beam_search"):
-        message = "one answer per request"
+def _choices(document: Mapping[str, Any], *, most: int) -> int:
+    """``n``. One request is one prompt, ``n`` answers to it, and one usage event."""
+    choices = 1 if document.get("n") is None else document["n"]
+    if type(choices) is not int or not 1 <= choices <= most:
+        message = f"1 to {most} answers per request"
+        raise DoorError(message, code="several_sequences", status=400)
+    if document.get("best_of") not in (None, 1) or document.get("use_beam_search"):
+        message = "every answer that is computed is given"
         raise DoorError(message, code="several_sequences", status=400)
     for name in ("prompt", "input"):
         value = document.get(name)
         if isinstance(value, list) and len(value) > 1 and isinstance(value[0], str | list):
             message = "one input per request"
             raise DoorError(message, code="several_sequences", status=400)
+    return choices
 
 
 def _encode(document: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from gateway_hooks.contract.attempts import request_of
 from gateway_hooks.contract.identity import Identity
 from gateway_hooks.contract.usage import EngineEvent, WorkerInterval
 from inference.boot import Boot
@@ -23,7 +24,10 @@ _END = ".tnf-"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of an ``Identity`` that an engine event repeats. ``issued_at`` in seconds since 1970."""
+    """The part of an ``Identity`` that an engine event repeats. ``issued_at`` in seconds since 1970.
+
+    ``choices`` (``n``) and ``streams`` are the signed body's: vLLM runs one request per choice.
+    """
 
     request_id: str
     issued_at: float
@@ -33,11 +37,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     alias: str
     adapter_version_id: str | None = None
     adapter_digest: str | None = None
+    choices: int = 1
+    streams: bool = False
+    shadow: bool = False
 
 
-def facts_of(identity: Identity) -> Facts:
+def facts_of(identity: Identity, *, choices: int = 1, streams: bool = False) -> Facts:
     return Facts(
-        request_id=identity.request_id,
+        # Signed is the attempt's id; the event is the request's, whichever attempt it took.
+        request_id=request_of(identity.request_id),
         issued_at=identity.issued_at,
         tenant_id=identity.tenant_id,
         app_id=identity.app_id,
@@ -45,6 +53,9 @@ def facts_of(identity: Identity) -> Facts:
         alias=identity.alias,
         adapter_version_id=identity.adapter_version_id,
         adapter_digest=identity.adapter_digest,
+        choices=choices,
+        streams=streams,
+        shadow=identity.shadow,
     )
 
 
@@ -108,6 +119,7 @@ def engine_event(boot: Boot, facts: Facts | None, metered: Metered, *, event_id:
         steps=metered.steps,
         preemptions=outcome.preemptions,
         peak_kv_blocks=metered.peak_kv_blocks,
+        shadow=known.shadow,
     )
 
 

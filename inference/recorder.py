@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gateway_hooks.contract.usage import EngineEvent, WorkerInterval, encode_event
 from inference.boot import Boot
+from inference.choices import Choices
 from inference.facts import Facts, engine_event, worker_interval
 from inference.meter import Meter, Metered, Outcome, Part, Stretch
 from inference.outbox import Outbox
@@ -39,6 +40,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._meter = Meter(started_ns=boot.started_mono_ns)
         self._facts: dict[str, Facts | None] = {}
+        self._choices = Choices()
         self._sequence = 0
         self._ready = False
         self._closed = False
@@ -52,6 +54,8 @@ class Recorder:
         now_ns = self._clock()
         with self._lock:
             self._facts.setdefault(request_id, facts)
+            if facts is not None and facts.choices > 1:
+                self._choices.arrived(facts, request_id)
             self._meter.arrived(request_id, now_ns=now_ns)
 
     def scheduled(self, parts: Sequence[Part], *, started_ns: int) -> None:
@@ -64,13 +68,13 @@ class Recorder:
         with self._lock:
             metered = self._meter.finished(request_id, outcome, now_ns=now_ns)
             if metered is not None:
-                self._emit_request(metered)
+                self._end_request(metered, now_ns=now_ns)
 
     def updated(self) -> None:
         now_ns = self._clock()
         with self._lock:
             for metered in self._meter.updated(now_ns=now_ns):
-                self._emit_request(metered)
+                self._end_request(metered, now_ns=now_ns)
             if now_ns - self._meter.stretch_start_ns >= self._interval_ns:
                 self._emit_stretch(self._meter.cut(now_ns=now_ns))
 
@@ -80,16 +84,27 @@ class Recorder:
             if self._closed:
                 return
             self._closed = True
-            done, stretch = self._meter.close(now_ns=self._clock())
+            now_ns = self._clock()
+            done, stretch = self._meter.close(now_ns=now_ns)
             for metered in done:
-                self._emit_request(metered)
+                self._end_request(metered, now_ns=now_ns)
+            for facts, metered in self._choices.close():
+                self._emit_request(facts, metered)
             self._emit_stretch(stretch)
             self._lines.put(_STOP)
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
 
-    def _emit_request(self, metered: Metered) -> None:
+    def _end_request(self, metered: Metered, *, now_ns: int) -> None:
+        """One answer is done; the event is made when all answers to the request are."""
         facts = self._facts.pop(metered.request_id, None)
+        total: Metered | None = metered
+        if facts is not None and facts.choices > 1:
+            total = self._choices.finished(facts, metered, now_ns=now_ns)
+        if total is not None:
+            self._emit_request(facts, total)
+
+    def _emit_request(self, facts: Facts | None, metered: Metered) -> None:
         self._emit(engine_event(self._boot, facts, metered, event_id=self._next_id()))
 
     def _emit_stretch(self, stretch: Stretch | None) -> None:
@@ -110,6 +125,8 @@ class Recorder:
         with self._lock:
             if self._closed:
                 return
+            for facts, metered in self._choices.given_up(now_ns=now_ns):
+                self._emit_request(facts, metered)
             if newly_ready:
                 stretch = self._meter.ready(now_ns=now_ns)
                 self._ready = stretch is not None

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_hooks.contract.choices import MAX_CHOICES
 from gateway_hooks.contract.identity import (
     MAX_AGE_SECONDS,
     Identity,
@@ -13,7 +14,7 @@ from gateway_hooks.contract.identity import (
     body_sha256,
     sign,
 )
-from inference.door import READ_PATHS, WORK_PATHS, Door, DoorError, rewrite
+from inference.door import CHOICE_PATHS, READ_PATHS, WORK_PATHS, Door, DoorError, rewrite
 from inference.facts import Facts, read_facts
 
 KEYRING = Keyring({"k": b"k" * 32})
@@ -137,7 +138,11 @@ def test_the_signed_model_must_be_the_base_or_the_signed_adapter(door: Door) -> 
         (body(cache_salt=""), "cache_salt_missing"),
         (body(cache_salt=None), "cache_salt_missing"),
         (body(cache_salt="5" * 129), "cache_salt_missing"),
-        (body(n=2), "several_sequences"),
+        (body(n=0), "several_sequences"),
+        (body(n=MAX_CHOICES + 1), "several_sequences"),
+        (body(n=True), "several_sequences"),
+        (body(n="2"), "several_sequences"),
+        (body(n=2, best_of=2), "several_sequences"),
         (body(best_of=3), "several_sequences"),
         (body(use_beam_search=True), "several_sequences"),
         (body(prompt=["a", "b"]), "several_sequences"),
@@ -149,6 +154,23 @@ def test_a_body_that_does_not_fit_is_refused_with_a_code(content: bytes, code: s
         rewrite(identity(), CHAT, content)
 
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("path", sorted(CHOICE_PATHS))
+def test_the_signed_bodys_number_of_answers_reaches_the_engine(path: str) -> None:
+    content, _ = rewrite(identity(), path, body(n=3, stream=True))
+
+    facts = read_facts(json.loads(content)["vllm_xargs"], "any-id")
+    assert facts is not None
+    assert (facts.choices, facts.streams) == (3, True)
+
+
+@pytest.mark.parametrize("path", sorted(WORK_PATHS - CHOICE_PATHS))
+def test_elsewhere_there_is_one_answer(path: str) -> None:
+    with pytest.raises(DoorError) as refused:
+        rewrite(identity(), path, body(n=2))
+
+    assert refused.value.code == "several_sequences"
 
 
 def test_the_engine_sees_only_signed_facts() -> None:

@@ -90,6 +90,41 @@ def test_a_finished_request_is_on_disk_at_once_with_its_signed_facts(
     assert event.prefill_ns == 2 * SECOND
 
 
+def test_several_answers_to_a_request_are_one_event(recorder: Recorder, boot: Boot, clock: Clock) -> None:
+    facts = msgspec.structs.replace(FACTS, choices=3)
+    names = [f"{index}_chatcmpl-r" for index in range(3)]
+    for name in names:
+        recorder.arrived(name, facts)
+    parts = [Part(request_id=name, tokens=4, computed_before=0, prompt_tokens=4) for name in names]
+    recorder.scheduled(parts, started_ns=clock.now)
+    clock.now += 2 * SECOND
+    recorder.updated()
+    for name in names:
+        recorder.finished(name, DONE)
+    run_request(recorder, clock, seconds=1)
+
+    wait_until(lambda: len(written(boot)) == 2, seconds=5, what="the events")
+    several, single = written(boot)
+    assert (several.request_id, several.prompt_tokens, several.completion_tokens) == ("r", 4, 6)
+    assert several.prefill_ns + several.decode_ns == 2 * SECOND
+    assert single.prefill_ns + single.decode_ns == 1 * SECOND
+
+
+def test_answers_that_are_done_when_the_engine_ends_are_not_lost(
+    recorder: Recorder, boot: Boot, clock: Clock
+) -> None:
+    facts = msgspec.structs.replace(FACTS, choices=2)
+    for name in ("0_r", "1_r"):
+        recorder.arrived(name, facts)
+    recorder.finished("0_r", DONE)
+    clock.now += SECOND
+
+    recorder.close()
+
+    event, _ = written(boot)
+    assert (event.request_id, event.completion_tokens) == ("r", 2)
+
+
 def test_start_up_ends_when_the_launcher_says_ready_and_intervals_touch(
     recorder: Recorder, boot: Boot, clock: Clock
 ) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gateway_hooks.contract.choices import MAX_CHOICES
 from gateway_hooks.errors import Code, GatewayError
 
 Check = Callable[[Any, str], Any]
@@ -66,9 +67,10 @@ def one_of(*allowed: str) -> Check:
     return check
 
 
-def one_choice(value: Any, name: str) -> None:
-    """``n``: one engine event pays for one request, so one answer per request."""
-    integer(1, 1)(value, name)
+def choices(value: Any, name: str) -> int | None:
+    """``n``; the usual 1 is left out."""
+    count = integer(1, MAX_CHOICES)(value, name)
+    return None if count == 1 else int(count)
 
 
 def stop(value: Any, name: str) -> list[str]:

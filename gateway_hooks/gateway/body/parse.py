@@ -7,16 +7,23 @@ import msgspec
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.gateway.body.checks import invalid, unsupported
 from gateway_hooks.gateway.body.endpoints import Endpoint
+from gateway_hooks.identity.end_user import end_user_of
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """``fields`` is what goes on; ``wants_usage`` is whether a streaming client asked for the usage chunk."""
+    """``fields`` is what goes on; ``wants_usage`` is whether a streaming client asked for the usage chunk.
+
+    ``choices`` (``n``): so many answers are generated, each up to ``max_output`` tokens. ``end_user`` is what
+    the app calls its user: never sent on, and kept only as a keyed hash.
+    """
 
     fields: dict[str, Any]
     alias: str
     stream: bool
     wants_usage: bool
     max_output: int | None
+    choices: int = 1
+    end_user: str | None = None
 
 
 def parse(raw: bytes, endpoint: Endpoint) -> Body:
@@ -43,6 +50,8 @@ def parse(raw: bytes, endpoint: Endpoint) -> Body:
         stream=stream,
         wants_usage=wants_usage,
         max_output=min(asked, default=None),
+        choices=fields.get("n", 1),
+        end_user=end_user_of(document, endpoint.name),
     )
 
 

@@ -1,0 +1,1 @@
+"""Prompt tokens, counted before a worker sees them, with the model's own tokenizer and template."""
