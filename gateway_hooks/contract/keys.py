@@ -50,11 +50,6 @@ def requests_window(tenant_id: str, scope: str) -> str:
     return f"{PREFIX}{{{tenant_id}}}:rpm:{scope}"
 
 
-def tokens_window(tenant_id: str, scope: str) -> str:
-    """Sorted set: request id scored by admission (ms); amounts are in ``tokens_amounts``."""
-    return f"{PREFIX}{{{tenant_id}}}:tpm:{scope}"
-
-
 def tokens_amounts(tenant_id: str, scope: str) -> str:
     """Hash: request id -> tokens reserved or, once settled, used."""
     return f"{PREFIX}{{{tenant_id}}}:tpm:{scope}:amounts"
@@ -95,7 +90,18 @@ def holds(tenant_id: str) -> str:
     return f"{PREFIX}{{{tenant_id}}}:holds"
 
 
+def end_users(tenant_id: str, period: str) -> str:
+    """Integer: how many end users of the tenant have a spend key in ``period``; it is bounded."""
+    return f"{PREFIX}{{{tenant_id}}}:end-users:{period}"
+
+
+def ended(tenant_id: str, request_id: str) -> str:
+    """String, expiring: the request has ended, so another end or a late admission changes nothing."""
+    return f"{PREFIX}{{{tenant_id}}}:ended:{request_id}"
+
+
 TENANT_SCOPE = "tenant"
+USER_PREFIX = "user."
 
 
 def app_scope(app_id: str) -> str:
@@ -108,4 +114,4 @@ def key_scope(key_id: str) -> str:
 
 def user_scope(end_user: str) -> str:
     """``end_user`` is the keyed hash of what the app calls its user."""
-    return f"user.{end_user}"
+    return f"{USER_PREFIX}{end_user}"

@@ -6,17 +6,30 @@ does nothing. So a gateway that dies leaves the worst case standing until the en
 settles it: a limit is never overspent in between.
 """
 
-SETTLE = """
+SETTLE_FUNCTION = """
+local function settle(holds, id, micro)
+  local raw = redis.call('HGET', holds, id)
+  if not raw then return 0 end
+  redis.call('HDEL', holds, id)
+  local hold = cjson.decode(raw)
+  local delta = micro - hold.micro
+  for _, key in ipairs(hold.keys) do
+    -- A counter whose period is long over has expired; it must not come back without an end.
+    if redis.call('EXISTS', key) == 1 then redis.call('INCRBY', key, delta) end
+  end
+  return 1
+end
+"""
+"""Lua, for the scripts that end a request: ended and settled are one step there."""
+
+SETTLE = (
+    SETTLE_FUNCTION
+    + """
 -- KEYS[1] holds of the tenant   ARGV[1] request id   ARGV[2] actual micro-currency
 -- 1 if this call settled it, 0 if there was nothing (left) to settle
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-if not raw then return 0 end
-redis.call('HDEL', KEYS[1], ARGV[1])
-local hold = cjson.decode(raw)
-local delta = string.format('%d', tonumber(ARGV[2]) - hold.micro)
-for _, key in ipairs(hold.keys) do redis.call('INCRBY', key, delta) end
-return 1
+return settle(KEYS[1], ARGV[1], tonumber(ARGV[2]))
 """
+)
 
 RAISE_SPEND = """
 -- KEYS[1] a spend key   ARGV[1] micro-currency known to the ledger   ARGV[2] seconds to keep it
@@ -29,3 +42,6 @@ return redis.call('GET', KEYS[1])
 
 SPEND_KEPT_SECONDS = 70 * 24 * 3600
 """A month's counter outlives the month by far more than any late settlement."""
+
+DAY_KEPT_SECONDS = 3 * 24 * 3600
+"""The same of a day's counter."""

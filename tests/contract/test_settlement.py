@@ -66,3 +66,13 @@ def test_lost_counters_start_again_from_the_ledger_and_are_never_lowered(redis_c
 
     assert (raised, kept) == (b"500", b"500")
     assert 0 < redis_client.ttl(SPEND[0]) <= SPEND_KEPT_SECONDS
+
+
+def test_a_settlement_after_the_counters_are_gone_brings_none_back(redis_client: "redis.Redis"):
+    hold(redis_client, "r", 1000)
+    redis_client.delete(SPEND[0])
+
+    assert settle(redis_client, "r", 70) == 1
+
+    assert redis_client.get(SPEND[0]) is None
+    assert redis_client.get(SPEND[1]) == b"70"
