@@ -20,6 +20,8 @@ log = logging.getLogger("tenantry.gateway.redis")
 
 T = TypeVar("T")
 
+CONNECTIONS = 64
+
 
 class RedisAway(Exception):  # noqa: N818 - a state of the world that every caller has a policy for
     """Redis cannot be asked now."""
@@ -29,13 +31,17 @@ class RedisAway(Exception):  # noqa: N818 - a state of the world that every call
 
 class RedisDoor:
     def __init__(self, url: str, *, timeout: timedelta, pause: timedelta) -> None:
-        self.client: aredis.Redis = aredis.Redis.from_url(
+        pool = aredis.BlockingConnectionPool.from_url(
             url,
+            # More would only wait in Redis; who finds none free waits here, instead of failing for all.
+            max_connections=CONNECTIONS,
+            timeout=timeout.total_seconds(),
             socket_timeout=timeout.total_seconds(),
             socket_connect_timeout=timeout.total_seconds(),
             # A retry could run an admission twice, and would wait longer than the request may.
             retry=Retry(NoBackoff(), 0),
         )
+        self.client: aredis.Redis = aredis.Redis.from_pool(pool)
         self._pause = pause.total_seconds()
         self._closed_until = 0.0
         self.failures = 0
@@ -52,6 +58,10 @@ class RedisDoor:
                 self._closed_until = now + self._pause
             log.warning("Redis cannot be asked (%d so far): %s", self.failures, error)
             raise RedisAway from error
+
+    def is_open(self, *, now: float) -> bool:
+        """Whether the next caller would ask Redis."""
+        return now >= self._closed_until
 
     async def close(self) -> None:
         await self.client.aclose()

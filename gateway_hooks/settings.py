@@ -23,7 +23,9 @@ class Settings:
     """``gateway_id`` names this process for its whole life; ``url`` is where it listens.
 
     ``trusted_proxies`` may say in ``X-Forwarded-For`` who asks; nobody else is believed. Without
-    ``sealing_keys`` no token issuer with a shared secret is served.
+    ``sealing_keys`` no token issuer with a shared secret is served. ``tokenizers`` holds a folder per base
+    model whose own folder is not on this host. Without ``metrics_token`` there are no metrics for anybody,
+    without ``ner_model`` (a spaCy package or folder) no policy that asks for the deeper tier is served.
     """
 
     data: Path
@@ -34,13 +36,17 @@ class Settings:
     gateway_id: str
     sealing_keys: SealingKeys = field(default=_NO_KEYS, repr=False)
     trusted_proxies: tuple[Network, ...] = ()
+    tokenizers: Path | None = None
+    metrics_token: str | None = field(default=None, repr=False)
+    ner_model: str | None = None
     body_limit: int = DEFAULT_BODY_LIMIT
     redis_timeout: timedelta = timedelta(milliseconds=500)
     redis_pause: timedelta = timedelta(milliseconds=500)
     snapshot_poll: timedelta = timedelta(seconds=1)
     workers_poll: timedelta = timedelta(milliseconds=500)
     record_interval: timedelta = timedelta(seconds=2)
-    lease_margin: timedelta = timedelta(seconds=30)
+    lease_renewal: timedelta = timedelta(seconds=5)
+    metrics_interval: timedelta = timedelta(seconds=2)
     connect_timeout: timedelta = timedelta(seconds=2)
     body_timeout: timedelta = timedelta(seconds=30)
     drain_timeout: timedelta = timedelta(seconds=2)
@@ -65,6 +71,9 @@ class Settings:
             salt_secret=_salt(_secret(environment, "TENANTRY_SALT_SECRET")),
             sealing_keys=_sealing_keys(environment, "TENANTRY_SECRETS_KEYS"),
             trusted_proxies=_networks(environment, "TENANTRY_TRUSTED_PROXIES"),
+            tokenizers=_folder(environment, "TENANTRY_TOKENIZERS"),
+            metrics_token=_optional_secret(environment, "TENANTRY_METRICS_TOKEN"),
+            ner_model=environment.get("TENANTRY_NER_MODEL") or None,
             url=environment.get("TENANTRY_GATEWAY_URL", "http://127.0.0.1"),
             gateway_id=new_gateway_id(),
             body_limit=_bytes(environment, "TENANTRY_BODY_LIMIT", DEFAULT_BODY_LIMIT),
@@ -73,6 +82,17 @@ class Settings:
 
 def new_gateway_id() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def _folder(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    return Path(value) if value else None
+
+
+def _optional_secret(environment: Mapping[str, str], name: str) -> str | None:
+    if environment.get(name) or environment.get(f"{name}_FILE"):
+        return _secret(environment, name)
+    return None
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

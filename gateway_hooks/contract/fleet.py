@@ -28,8 +28,25 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = 1
 
 
+class OpenBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway process does not send to a worker just now, but for a probe while half open.
+
+    Without a tenant it is the way to the worker itself; else what this tenant asks of this adapter there, or
+    of the base model where there is no digest.
+    """
+
+    worker_id: str
+    since: datetime
+    adapter_digest: str | None = None
+    tenant_id: str = ""
+    half_open: bool = False
+
+
 class GatewayRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A gateway process: the configuration it serves and since when."""
+    """A gateway process: the configuration it serves and since when, and whom it does not ask.
+
+    ``unhealthy`` are workers that do not answer its health checks.
+    """
 
     id: str
     host: str
@@ -41,7 +58,9 @@ class GatewayRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     seen_at: datetime
     spooled_events: int = 0
-    schema_version: int = 1
+    breakers: tuple[OpenBreaker, ...] = ()
+    unhealthy: tuple[str, ...] = ()
+    schema_version: int = 2
 
 
 def encode_record(record: WorkerRecord | GatewayRecord) -> bytes:

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from gateway_hooks.errors import Code, GatewayError
+from gateway_hooks.gateway.failure import outcome_of
 from gateway_hooks.gateway.limits_view import Header, rate_limit_headers, retry_after_header
 from gateway_hooks.gateway.reading import Message, Send
-from gateway_hooks.gateway.rewrite import Rewriter
+from gateway_hooks.gateway.rewrite import EVENT_END, Rewriter
 from gateway_hooks.gateway.ticket import Ticket
 
-_EVENT_END = b"\n\n"
 _DATA = b"data:"
 _LAST_MARKS = (
     b"data: [DONE]",
@@ -33,13 +33,15 @@ def error_body(error: GatewayError, *, anthropic: bool = False) -> bytes:
     return msgspec.json.encode(whole)
 
 
-async def send_json(send: Send, *, status: int, body: bytes, headers: list[Header]) -> None:
+async def send_json(
+    send: Send, *, status: int, body: bytes, headers: list[Header], kind: bytes = b"application/json"
+) -> None:
     await send(
         {
             "type": "http.response.start",
             "status": status,
             "headers": [
-                (b"content-type", b"application/json"),
+                (b"content-type", kind),
                 (b"content-length", b"%d" % len(body)),
                 *headers,
             ],
@@ -63,7 +65,7 @@ class Answer:
         self._clock = clock
         self._finish = finish
         self._start: Message | None = None
-        self._rest = b""
+        self._rest = self._engines_rest = b""
         self._made: Rewriter | None = None
         self._events = False
         self.failed: int | None = None
@@ -84,6 +86,8 @@ class Answer:
     def _headers(self) -> list[Header]:
         ticket = self._ticket
         headers = [(b"x-request-id", ticket.request_id.encode())]
+        if ticket.degraded:
+            headers.append((b"x-tenantry-degraded", b"fallback"))
         if ticket.ask is not None and ticket.verdict is not None:
             headers += rate_limit_headers(ticket.ask, ticket.verdict)
         return headers
@@ -100,31 +104,43 @@ class Answer:
             await self._body(message.get("body", b""), last=not message.get("more_body", False))
 
     async def _body(self, body: bytes, *, last: bool) -> None:
-        if not self.started:
-            start = self._head(body, last=last)
-            if last and not self._events:
-                await self._all(start, self._rewriter.whole(body))
-                return
-            await self._send(start)
+        try:
+            await self._answer(body, last=last)
+        except GatewayError as error:
+            await self._give_up(error)
+
+    async def _answer(self, body: bytes, *, last: bool) -> None:
+        if self._start is None and not self.started:
+            self._start = {"status": 500, "headers": []}
+        if not self.started and self._is_events():
+            self._events = True
+            await self._send(self._head(None))
         if self._events:
             await self._pass_events(body, last=last)
-        elif last:
-            self._ticket.outcome = "completed"
-            await self._end(self._rewriter.whole(body))
-        else:
-            await self._pass(self._rewriter.whole(body))
+            return
+        # LiteLLM sends a plain answer whole; parts would have to be joined before they are repaired.
+        self._rest += body
+        if last:
+            whole = self._rewriter.whole(self._rest)
+            await self._all(self._head(len(whole)), whole)
 
-    def _head(self, body: bytes, *, last: bool) -> Message:
-        start = self._start or {"status": 500, "headers": []}
+    def _kind(self) -> bytes:
+        start = self._start or {"headers": []}
         sent = {name.lower(): value for name, value in start["headers"]}
-        kind = sent.get(b"content-type", b"application/json")
-        self._events = kind.startswith(b"text/event-stream")
-        headers = [(b"content-type", kind), *self._headers()]
-        if last and not self._events:
-            headers.append((b"content-length", b"%d" % len(self._rewriter.whole(body))))
-        self._ticket.status = start["status"]
+        kind: bytes = sent.get(b"content-type", b"application/json")
+        return kind
+
+    def _is_events(self) -> bool:
+        return self._kind().startswith(b"text/event-stream")
+
+    def _head(self, length: int | None) -> Message:
+        status = self._start["status"] if self._start else 500
+        headers = [(b"content-type", self._kind()), *self._headers()]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        self._ticket.status = status
         self.started = True
-        return {"type": "http.response.start", "status": start["status"], "headers": headers}
+        return {"type": "http.response.start", "status": status, "headers": headers}
 
     async def _all(self, start: Message, body: bytes) -> None:
         """Head and body of a plain answer leave in one write, after the end of the request."""
@@ -150,16 +166,26 @@ class Answer:
 
     async def _pass_events(self, body: bytes, *, last: bool) -> None:
         """Whole server-sent events only: an error event of LiteLLM's is replaced by our own."""
-        *events, self._rest = (self._rest + body).split(_EVENT_END)
-        if any(map(_is_error, events)):
+        *events, self._rest = (self._rest + body).split(EVENT_END)
+        ending = last or any(event.startswith(_LAST_MARKS) for event in events)
+        failed = any(map(_is_error, events))
+        events = self._engines(events)
+        if failed or any(map(_is_error, events)):
             await self.break_off(GatewayError(Code.UPSTREAM_ERROR))
             return
-        ending = last or any(event.startswith(_LAST_MARKS) for event in events)
-        whole = b"".join(sent + _EVENT_END for event in events if (sent := self._rewriter.event(event)))
+        whole = b"".join(map(self._rewriter.event, events))
         if ending:
             await self._end_events(whole)
         elif whole:
             await self._pass(whole)
+
+    def _engines(self, events: list[bytes]) -> list[bytes]:
+        """What the engine itself has sent until now, where the client speaks its dialect."""
+        tap = self._ticket.tap
+        if tap is None or not tap.keeps:
+            return events
+        *events, self._engines_rest = (self._engines_rest + tap.take()).split(EVENT_END)
+        return events
 
     async def _end_events(self, whole: bytes) -> None:
         """A stream is complete only if the engine's was: LiteLLM ends a broken one as if it were."""
@@ -170,13 +196,24 @@ class Answer:
         self._ticket.outcome = "completed"
         await self._end(whole)
 
+    async def _give_up(self, error: GatewayError) -> None:
+        """The answer is there but must not be given out."""
+        if self.started:
+            await self.break_off(error)
+            return
+        self._ticket.outcome, self._ticket.status = outcome_of(error), error.status
+        self._ticket.reason = error.code
+        self.complete = True
+        await self._finish()
+        await self.refuse(error)
+
     async def break_off(self, error: GatewayError) -> None:
         """End a stream that has begun: the error as its last event."""
         if self.complete or not self.started:
             return
-        self._ticket.outcome = "timeout" if error.code == Code.UPSTREAM_TIMEOUT else "upstream_error"
+        self._ticket.outcome = outcome_of(error)
         self._ticket.reason = error.code
-        event = _DATA + b" " + error_body(error, anthropic=self._anthropic) + _EVENT_END
+        event = _DATA + b" " + error_body(error, anthropic=self._anthropic) + EVENT_END
         await self._end((b"event: error\n" + event) if self._anthropic else event)
 
     async def refuse(self, error: GatewayError) -> None:

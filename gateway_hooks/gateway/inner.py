@@ -1,10 +1,13 @@
 """What LiteLLM gets in place of a client's request."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway_hooks.gateway.body.endpoints import Endpoint
-from gateway_hooks.gateway.reading import Message, Receive
+from gateway_hooks.gateway.reading import Message, Receive, Scope, Send
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def inner_scope(endpoint: Endpoint, raw: bytes) -> dict[str, Any]:

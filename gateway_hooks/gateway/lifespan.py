@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from gateway_hooks.gateway.inner import App
 from gateway_hooks.gateway.reading import Message, Receive, Scope, Send
 from gateway_hooks.gateway.services import Services
-from gateway_hooks.gateway.wrapper import App, Wrapper
+from gateway_hooks.gateway.wrapper import Wrapper
 
 
 class Application:

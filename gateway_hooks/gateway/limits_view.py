@@ -3,11 +3,23 @@
 import math
 from collections.abc import Callable, Iterator
 
-from gateway_hooks.admission.verdict import NEVER, WINDOW_MS, Ask, Used, Verdict
+from gateway_hooks.admission.ask import Ask
+from gateway_hooks.admission.decision import NEVER, WINDOW_MS, Verdict
+from gateway_hooks.contract.limits_view import Used
 from gateway_hooks.contract.snapshot import Limits
 from gateway_hooks.errors import Code, GatewayError
 
 Header = tuple[bytes, bytes]
+
+
+_TOO_LARGE = {
+    "rate_limit_tokens": "This request alone needs more tokens than the limit per minute allows.",
+    "kv_budget": "This request alone needs more of the model's memory than the budget allows.",
+}
+_PERIODS = {
+    "day": "The spend limit of this day leaves no room for this request.",
+    "month": "The spend limit of this month leaves no room for this request.",
+}
 
 
 def refusal_error(verdict: Verdict) -> GatewayError:
@@ -15,11 +27,10 @@ def refusal_error(verdict: Verdict) -> GatewayError:
     if verdict.refusal is None:
         message = "the verdict admits"
         raise ValueError(message)
-    if verdict.refusal == "rate_limit_tokens" and verdict.retry_after_ms == NEVER:
-        text = "This request alone needs more tokens than the limit per minute allows."
-        return GatewayError(Code.RATE_LIMIT_TOKENS, text)
-    retry_after = None if verdict.retry_after_ms == NEVER else max(verdict.retry_after_ms, 0) / 1000
-    return GatewayError(Code(verdict.refusal), retry_after=retry_after)
+    never = verdict.retry_after_ms == NEVER
+    text = _TOO_LARGE.get(verdict.refusal) if never else None
+    retry_after = None if never else max(verdict.retry_after_ms, 0) / 1000
+    return GatewayError(Code(verdict.refusal), text or _PERIODS.get(verdict.period), retry_after=retry_after)
 
 
 def rate_limit_headers(ask: Ask, verdict: Verdict) -> list[Header]:
@@ -41,7 +52,7 @@ def _kind(
 ) -> Iterator[Header]:
     left = [
         (max(limit - used_of(used), 0), limit)
-        for scope, used in zip(ask.scopes, verdict.used, strict=True)
+        for scope, used in zip(ask.scopes, verdict.counters, strict=False)
         if (limit := limit_of(scope.limits)) is not None
     ]
     if not left:

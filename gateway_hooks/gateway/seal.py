@@ -39,13 +39,14 @@ _OUTPUT = {
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
-    """What is true of the body that leaves. ``path`` is the worker's."""
+    """What is true of the body that leaves. ``path`` is the worker's, ``choices`` its ``n``."""
 
     path: str
     model: str
     cache_salt: str
     max_output: int
     stream: bool
+    choices: int = 1
 
 
 def sealed(raw: bytes, seal: Seal) -> bytes:
@@ -63,6 +64,8 @@ def sealed(raw: bytes, seal: Seal) -> bytes:
         body.pop("max_completion_tokens", None)
         body[output] = seal.max_output
         body["stream"] = seal.stream
+    if seal.choices > 1:
+        body["n"] = seal.choices
     if seal.path == "/v1/responses":
         body["store"] = False
     elif seal.stream:

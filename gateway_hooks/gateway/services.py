@@ -12,19 +12,35 @@ from functools import partial
 from redis.asyncio import Redis
 
 from gateway_hooks import routing, snapshot_store
-from gateway_hooks.admission.ledger import AdmissionLedger
-from gateway_hooks.admission.outage import OutageAllowance
+from gateway_hooks.admission.allowance import OutageAllowance, Uncounted, settle_outage
+from gateway_hooks.admission.lease_keeper import LeaseKeeper
+from gateway_hooks.admission.redis_ledger import AdmissionLedger
 from gateway_hooks.contract import keys
-from gateway_hooks.contract.fleet import GatewayRecord, encode_record
+from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, encode_record
+from gateway_hooks.contract.snapshot import Pool
+from gateway_hooks.fairness.queue import FairQueue
+from gateway_hooks.gateway.masking.door import Masking
+from gateway_hooks.gateway.pools import KnownPools, LastWords
+from gateway_hooks.identity import IdentityDoor
 from gateway_hooks.metering.emitter import Emitter
+from gateway_hooks.metrics import watch
+from gateway_hooks.metrics.metrics import Metrics, State
+from gateway_hooks.pii.ner import NerPool
 from gateway_hooks.redis_door import RedisAway, RedisDoor
-from gateway_hooks.routing import WorkerTable
+from gateway_hooks.routing import WorkerTable, crash_watch, health
+from gateway_hooks.routing.crash_watch import CrashWatch
+from gateway_hooks.routing.dead_letters import REFRESH, DeadLetters
+from gateway_hooks.routing.health import Health, Pulses
+from gateway_hooks.routing.router import Router
 from gateway_hooks.settings import Settings
 from gateway_hooks.snapshot_store import SnapshotStore
+from gateway_hooks.tokens.counter import TokenCounter
+from gateway_hooks.tokens.store import TokenizerStore
 
 log = logging.getLogger("tenantry.gateway")
 
 RESTART_SECONDS = 1.0
+MAX_BREAKERS_TOLD = 100
 
 
 def wall_clock() -> datetime:
@@ -40,19 +56,48 @@ class Services:
         self.door = RedisDoor(settings.redis_url, timeout=settings.redis_timeout, pause=settings.redis_pause)
         self.store = SnapshotStore(path=settings.folder / "snapshot.json", clock=clock)
         self.workers = WorkerTable(settings.folder / "workers.json")
+        self._health = Health()
+        self._pulses = Pulses(settings.keyring, clock=clock)
+        self.router = Router(self.workers, self._health)
+        self.dead_letters = DeadLetters(self.door, settings.salt_secret)
+        self.crashes = CrashWatch(self.dead_letters, self.workers, self._pulses.feel, clock=clock)
         self.emitter = Emitter(door=self.door, folder=settings.folder, gateway_id=settings.gateway_id)
+        self.identity = IdentityDoor(settings.sealing_keys, salt_secret=settings.salt_secret)
         self.ledger = AdmissionLedger(self.door.client)
+        self.leases = LeaseKeeper(self.ledger)
         self.outage = OutageAllowance()
+        self.pools = KnownPools(self.store, self.workers)
+        self.queue = FairQueue(
+            self.door.client,
+            gateway_id=settings.gateway_id,
+            pools=self.pools,
+            reaped=LastWords(self.emitter).tell,
+        )
+        self._tokenizers = TokenizerStore(settings.tokenizers)
+        self.counter = TokenCounter(self._tokenizers)
+        self._ner = NerPool(settings.ner_model) if settings.ner_model else None
+        self.masking = Masking(settings.salt_secret, deeper=self._ner)
+        self.metrics = Metrics(settings.folder / "metrics", process_id=settings.gateway_id)
         self._started_at = clock()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         self.store.load_disk()
         self.workers.load_disk()
+        await asyncio.to_thread(self._tokenizers.refresh, self._known_pools())
         settings = self.settings
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "snapshot": partial(snapshot_store.follow, self.store, self.door, poll=settings.snapshot_poll),
             "workers": partial(routing.follow, self.workers, self.door, poll=settings.workers_poll),
+            "health": partial(
+                health.watch, self.workers, self._health, self._pulses.feel, alive=self._reached
+            ),
+            "dead letters": partial(crash_watch.follow, self.dead_letters, every=REFRESH.total_seconds()),
+            "tokenizers": partial(self._tokenizers.follow, self._known_pools, poll=settings.snapshot_poll),
+            "leases": partial(self.leases.run, self.door, settings.lease_renewal),
+            "queue": self.queue.run,
+            "allowance": partial(self._settle_allowance, every=settings.metrics_interval),
+            "metrics": partial(watch.follow, self.metrics, self._state, every=settings.metrics_interval),
             "replay": partial(self.emitter.follow, poll=timedelta(seconds=1)),
             "record": partial(self._report, every=settings.record_interval),
         }
@@ -63,12 +108,20 @@ class Services:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.crashes.close()
+        await self._pulses.close()
         try:
             await self.door.ask(self._sign_off, now=time.monotonic())
         except RedisAway:
             log.debug("Redis is away; this gateway's record expires by itself")
         self.emitter.close()
+        self.metrics.close()
+        if self._ner is not None:
+            self._ner.close()
         await self.door.close()
+
+    def _reached(self, worker: WorkerRecord) -> None:
+        self.router.reached(worker.id, now=time.monotonic())
 
     def record(self) -> GatewayRecord:
         return GatewayRecord(
@@ -82,7 +135,46 @@ class Services:
             started_at=self._started_at,
             seen_at=self.clock(),
             spooled_events=self.emitter.spooled,
+            breakers=self.router.open_breakers(now=time.monotonic(), at=self.clock())[:MAX_BREAKERS_TOLD],
+            unhealthy=self.router.unhealthy(),
         )
+
+    def _known_pools(self) -> list[Pool]:
+        return list(self.store.current.pools.values()) if self.store.current is not None else []
+
+    def _state(self) -> State:
+        loaded = self.store.loaded_at
+        breakers = self.router.open_breakers(now=time.monotonic(), at=self.clock())
+        pools = self.pools.ids()
+        return State(
+            redis_up=self.door.is_open(now=time.monotonic()),
+            redis_failures=self.door.failures,
+            snapshot_version=self.store.version,
+            snapshot_age_seconds=(self.clock() - loaded).total_seconds() if loaded else 0.0,
+            spooled_events=self.emitter.spooled,
+            in_flight=self.queue.seats_by_pool(),
+            waiting={pool: self.queue.waiting(pool).total() for pool in pools},
+            undercounts=self.counter.undercounts,
+            open_breakers=frozenset((one.worker_id, one.adapter_digest or "") for one in breakers),
+        )
+
+    async def _settle_allowance(self, *, every: timedelta) -> None:
+        """Until cancelled: count what ran uncounted, once Redis is back."""
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            uncounted = self.outage.take_uncounted()
+            if not uncounted:
+                continue
+
+            async def settle(client: Redis, uncounted: list[Uncounted] = uncounted) -> None:
+                async with client.pipeline(transaction=False) as pipeline:
+                    await settle_outage(self.ledger, pipeline, uncounted)
+                    await pipeline.execute()
+
+            try:
+                await self.door.ask(settle, now=time.monotonic())
+            except RedisAway:
+                self.outage.put_back(uncounted)
 
     async def _report(self, *, every: timedelta) -> None:
         """Until cancelled: say what this process serves, every so often and at once on a change."""

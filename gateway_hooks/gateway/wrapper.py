@@ -1,20 +1,20 @@
 """The ASGI application around LiteLLM's: what it does not list does not exist; every request ends once."""
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.gateway.answer import Answer, error_body, send_json
+from gateway_hooks.gateway.attempts import Attempts
 from gateway_hooks.gateway.body.endpoints import BY_PATH, Endpoint
-from gateway_hooks.gateway.body.parse import parse
+from gateway_hooks.gateway.body.parse import Body, parse
 from gateway_hooks.gateway.desk import Desk
-from gateway_hooks.gateway.failure import failure_of, outcome_of
-from gateway_hooks.gateway.inner import body_once, inner_scope
+from gateway_hooks.gateway.failure import outcome_of
+from gateway_hooks.gateway.inner import App
 from gateway_hooks.gateway.limits_view import retry_after_header
 from gateway_hooks.gateway.models import MODELS, models_answer
 from gateway_hooks.gateway.reading import (
@@ -25,27 +25,34 @@ from gateway_hooks.gateway.reading import (
     credential,
     read_body,
 )
+from gateway_hooks.gateway.reports import log_error
 from gateway_hooks.gateway.services import Services
+from gateway_hooks.gateway.shadow import Shadows
 from gateway_hooks.gateway.ticket import CURRENT, Ticket
-from gateway_hooks.identity import Caller, identify
+from gateway_hooks.identity import Caller
+from gateway_hooks.identity.address import client_address
+from gateway_hooks.identity.end_user import end_user_for
+from gateway_hooks.metrics.answer import CONTENT_TYPE, metrics_answer
 
-log = logging.getLogger("tenantry.gateway")
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CLIENT_CLOSED = 499
 _HEALTH = "/healthz"
 _READY = "/readyz"
+_METRICS = "/metrics"
+_LOOKS = frozenset({_HEALTH, _READY, _METRICS, MODELS})
+_OK = 200
 
 
 class Wrapper:
     """``inner`` is LiteLLM's app; nothing of a client's request reaches it but a checked body."""
 
     def __init__(self, inner: App, services: Services) -> None:
-        self._inner = inner
         self._services = services
         self._desk = Desk(services)
+        self._attempts = Attempts(inner, services)
+        self._shadows = Shadows(services, self._attempts, self._desk)
 
     async def drain(self) -> None:
+        await self._shadows.drain()
         await self._desk.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,12 +63,10 @@ class Wrapper:
         endpoint = BY_PATH.get(path)
         if endpoint is not None and method == "POST":
             await self._serve(endpoint, scope, receive, send)
-        elif method == "GET" and (
-            path in {_HEALTH, _READY} or path == MODELS or path.startswith(MODELS + "/")
-        ):
+        elif method == "GET" and (path in _LOOKS or path.startswith(MODELS + "/")):
             await self._look(path, scope, send)
         else:
-            known = endpoint is not None or path in {_HEALTH, _READY, MODELS}
+            known = endpoint is not None or path in _LOOKS
             await _refuse(send, GatewayError(Code.METHOD_NOT_ALLOWED if known else Code.NOT_FOUND))
 
     async def _look(self, path: str, scope: Scope, send: Send) -> None:
@@ -73,19 +78,31 @@ class Wrapper:
                 ready = self._services.store.current is not None
                 body = b'{"status":"ready"}' if ready else b'{"status":"waiting for configuration"}'
                 await send_json(send, status=200 if ready else 503, body=body, headers=[])
+            elif path == _METRICS:
+                await self._show_metrics(scope, send)
             else:
                 caller = self._identify(scope, anthropic=True)
-                answer = models_answer(caller.tenant, path, published=self._services.store.loaded_at)
+                answer = models_answer(
+                    caller.tenant, path, published=self._services.store.loaded_at, aliases=caller.aliases
+                )
                 await send_json(send, status=200, body=msgspec.json.encode(answer), headers=[])
         except GatewayError as error:
             await _refuse(send, error)
+
+    async def _show_metrics(self, scope: Scope, send: Send) -> None:
+        token, render = self._services.settings.metrics_token, self._services.metrics.render
+        status, body = await asyncio.to_thread(metrics_answer, scope["headers"], token, render)
+        kind = CONTENT_TYPE if status == _OK else b"application/json"
+        await send_json(send, status=status, body=body, headers=[], kind=kind)
 
     def _identify(self, scope: Scope, *, anthropic: bool) -> Caller:
         snapshot = self._services.store.current
         if snapshot is None:
             raise GatewayError(Code.CONFIG_UNAVAILABLE, retry_after=2.0)
         sent = credential(scope["headers"], anthropic=anthropic)
-        return identify(snapshot, sent, now=self._services.clock())
+        address = client_address(scope, self._services.settings.trusted_proxies)
+        index = self._services.identity.of(snapshot)
+        return index.identify(sent, address=address, now=self._services.clock())
 
     async def _serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         ticket = Ticket(
@@ -96,10 +113,12 @@ class Wrapper:
             snapshot_version=self._services.store.version,
         )
         CURRENT.set(ticket)
-        answer = Answer(send, ticket, clock=time.monotonic, finish=lambda: self._desk.finish(ticket))
+        exchange = _Exchange(
+            lambda: Answer(send, ticket, clock=time.monotonic, finish=lambda: self._desk.finish(ticket))
+        )
         try:
-            raw = await self._prepare(ticket, scope, receive)
-            await self._forward(ticket, raw, receive, answer)
+            body = await self._read(ticket, scope, receive)
+            await self._run(ticket, body, receive, exchange)
         except ClientGone:
             ticket.outcome, ticket.status, ticket.reason = (
                 "disconnected",
@@ -107,18 +126,15 @@ class Wrapper:
                 "client_disconnected",
             )
         except GatewayError as error:
-            await self._end(ticket, answer, error)
+            await self._end(ticket, exchange.answer, error)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request: it must end for the client, too
-            _log_error("failed", ticket, error)
-            await self._end(ticket, answer, GatewayError(Code.GATEWAY_ERROR))
+            log_error("failed", ticket, error)
+            await self._end(ticket, exchange.answer, GatewayError(Code.GATEWAY_ERROR))
         finally:
             await self._desk.finish(ticket)
 
-    async def _prepare(self, ticket: Ticket, scope: Scope, receive: Receive) -> bytes:
-        snapshot = self._services.store.current
+    async def _read(self, ticket: Ticket, scope: Scope, receive: Receive) -> Body:
         caller = ticket.caller = self._identify(scope, anthropic=ticket.endpoint.name == "messages")
-        if snapshot is None:
-            raise GatewayError(Code.CONFIG_UNAVAILABLE)
         settings = self._services.settings
         try:
             async with asyncio.timeout(settings.body_timeout.total_seconds()):
@@ -126,7 +142,10 @@ class Wrapper:
         except TimeoutError:
             raise GatewayError(Code.BODY_TIMEOUT) from None
         body = ticket.body = parse(raw, ticket.endpoint)
-        return await self._desk.admit(ticket, snapshot, caller, body)
+        caller.require_alias(body.alias)
+        ticket.end_user = end_user_for(caller, body.end_user, secret=settings.salt_secret)
+        self._services.dead_letters.refuse_known(caller.tenant.id, ticket.endpoint.name, body.fields)
+        return body
 
     async def _end(self, ticket: Ticket, answer: Answer, error: GatewayError) -> None:
         """An error for the client, as an answer or as the end of a stream that has begun."""
@@ -140,43 +159,30 @@ class Wrapper:
         await self._desk.finish(ticket)
         await answer.refuse(error)
 
-    async def _forward(self, ticket: Ticket, raw: bytes, receive: Receive, answer: Answer) -> None:
-        """Run LiteLLM until it has answered, the client is gone, or the tenant's time is up."""
-        caller = ticket.caller
-        limit = caller.tenant.request_timeout_seconds if caller else 0
-        work = asyncio.create_task(self._call(ticket, raw, answer))
+    async def _run(self, ticket: Ticket, body: Body, receive: Receive, exchange: "_Exchange") -> None:
+        """From the admission to the answer, as long as the client is there."""
+        snapshot, caller = self._services.store.current, ticket.caller
+        if snapshot is None or caller is None:
+            raise GatewayError(Code.CONFIG_UNAVAILABLE)
         gone = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait({work, gone}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if answer.complete:
-                return
-            if work.done():
-                raise failure_of(ticket, litellm_status=answer.failed)
-            if gone.done():
-                raise ClientGone
-            raise GatewayError(Code.UPSTREAM_TIMEOUT)
+            raw = await self._desk.admit(ticket, snapshot, caller, body, gone=gone)
+            await self._attempts.run(ticket, raw, fresh=exchange.fresh, gone=gone)
         finally:
             gone.cancel()
-            await self._stop(ticket, answer, work)
+        self._shadows.follow(ticket, raw)
 
-    async def _stop(self, ticket: Ticket, answer: Answer, work: "asyncio.Task[None]") -> None:
-        """LiteLLM gets a moment to end by itself; the worker is cut off unless it has answered in full."""
-        patience = self._services.settings.drain_timeout.total_seconds()
-        if answer.complete and not work.done():
-            await asyncio.wait({work}, timeout=patience)
-        if not work.done():
-            if ticket.connection is not None:
-                ticket.connection.close()
-            work.cancel()
-            await asyncio.wait({work}, timeout=patience)
-        if work.done():
-            # An exception that nobody takes would be logged by asyncio, text and all.
-            _log_failure(ticket, work)
-        else:
-            log.error("request %s: LiteLLM did not stop", ticket.request_id)
 
-    async def _call(self, ticket: Ticket, raw: bytes, answer: Answer) -> None:
-        await self._inner(inner_scope(ticket.endpoint, raw), body_once(raw), answer)
+class _Exchange:
+    """The way to the client: one answer for each try, the newest for whatever ends the request."""
+
+    def __init__(self, make: Callable[[], Answer]) -> None:
+        self._make = make
+        self.answer = make()
+
+    def fresh(self) -> Answer:
+        self.answer = self._make()
+        return self.answer
 
 
 async def _refuse(send: Send, error: GatewayError) -> None:
@@ -186,21 +192,3 @@ async def _refuse(send: Send, error: GatewayError) -> None:
 async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _log_failure(ticket: Ticket, work: "asyncio.Task[None]") -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        _log_error("failed in LiteLLM", ticket, error)
-
-
-def _log_error(what: str, ticket: Ticket, error: BaseException) -> None:
-    """The text of an exception may quote a prompt; its type and place may not."""
-    log.error("request %s %s: %s at %s", ticket.request_id, what, type(error).__name__, _place(error))
-
-
-def _place(error: BaseException) -> str:
-    """``module:line`` of the innermost frame."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}" if trace is not None else "?"

@@ -48,12 +48,16 @@ def load_app(*, keyring: Keyring, connect_seconds: float, folder: Path, name: st
 
 async def started(app: Any) -> None:
     """After LiteLLM's own start: it has read its configuration and registered what it likes."""
+    import litellm  # noqa: PLC0415 - after the environment is ours
+
     from gateway_hooks.litellm_adapter.hooks import hooks  # noqa: PLC0415 - after the environment is ours
     from gateway_hooks.litellm_adapter.rehearsal import rehearse  # noqa: PLC0415
     from gateway_hooks.litellm_adapter.trim import only_hook  # noqa: PLC0415
 
     _forget_config()
     only_hook(hooks)
+    # With it LiteLLM prints what it sends, past every logger.
+    litellm.set_verbose = False
     silence()
     await rehearse(app)
     # What the imports left behind lives as long as the process: the collector need not look at it again.

@@ -1,7 +1,7 @@
 """The last step out: every HTTP request that LiteLLM makes in this process passes here, and is signed.
 
-A request without a ticket is refused, so nothing else ever leaves; a ticket carries one request only, so
-no retry, batch or fallback of LiteLLM's can spend it twice.
+A request without a ticket is refused, so nothing else ever leaves; a try of a ticket carries one request
+only, so no retry, batch or fallback of LiteLLM's can spend it twice.
 """
 
 from collections.abc import AsyncIterator
@@ -11,9 +11,12 @@ import aiohttp
 import httpx
 from litellm.llms.custom_httpx.aiohttp_transport import HttpxTimeoutExtension, LiteLLMAiohttpTransport
 
+from gateway_hooks.contract.attempts import attempt_id
 from gateway_hooks.contract.identity import HEADER, Identity, Keyring, body_sha256, sign
+from gateway_hooks.gateway.rewrite import CHUNKED
 from gateway_hooks.gateway.seal import sealed
-from gateway_hooks.gateway.ticket import CURRENT, Forward, Ticket
+from gateway_hooks.gateway.ticket import CURRENT, TRY, Forward, Ticket
+from gateway_hooks.litellm_adapter.lines import SafeLines
 from gateway_hooks.metering.usage import UsageTap
 
 OK = 200
@@ -34,7 +37,7 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             return httpx.Response(
                 OK, headers={"content-type": kind}, content=ticket.rehearsal, request=request
             )
-        if ticket is None or ticket.forward is None or ticket.forwarded or ticket.closed:
+        if ticket is None or ticket.forward is None or ticket.forwarded or ticket.closed or _is_late(ticket):
             message = "no admitted request to forward"
             raise httpx.ConnectError(message, request=request)
         ticket.forwarded = True
@@ -45,11 +48,16 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
         except httpx.TransportError as error:
             # No connection, so the worker never saw it: nothing to pay, no engine event to wait for. A
             # connection reset later is a ConnectError to httpx as well, but then the engine may have run.
-            if isinstance(error.__cause__, NEVER_CONNECTED):
+            if isinstance(error.__cause__, NEVER_CONNECTED) and not _is_late(ticket):
                 ticket.forwarded, ticket.unreachable = False, True
             raise
+        if _is_late(ticket):
+            message = "the request has been tried elsewhere meanwhile"
+            raise httpx.ReadError(message, request=request)
         ticket.upstream_status = response.status_code
-        ticket.tap = UsageTap(stream=ticket.stream and response.status_code == OK)
+        ticket.tap = UsageTap(
+            stream=ticket.stream and response.status_code == OK, keep=ticket.endpoint.name in CHUNKED
+        )
         response.stream = _Tapped(response.stream, ticket, ticket.tap)
         return response
 
@@ -57,8 +65,9 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
         """A new request from what we know, with none of LiteLLM's headers."""
         body = sealed(request.content, forward.seal)
         caller, route = forward.caller, forward.route
+        request_id = attempt_id(ticket.request_id, ticket.attempts)
         identity = Identity(
-            request_id=ticket.request_id,
+            request_id=request_id,
             worker_id=forward.worker.id,
             method="POST",
             path=forward.seal.path,
@@ -71,6 +80,7 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             model=forward.seal.model,
             adapter_version_id=route.adapter_version_id,
             adapter_digest=route.adapter_digest,
+            shadow=ticket.shadow_of is not None,
         )
         return httpx.Request(
             "POST",
@@ -78,7 +88,7 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             headers={
                 "content-type": "application/json",
                 "accept-encoding": "identity",
-                "x-request-id": ticket.request_id,
+                "x-request-id": request_id,
                 HEADER: sign(identity, self.keyring),
             },
             content=body,
@@ -99,10 +109,16 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
         )
         ticket = CURRENT.get()
         if ticket is not None:
-            ticket.connection = response
-            if ticket.closed:
+            if ticket.closed or _is_late(ticket):
                 response.close()
+            else:
+                ticket.connection = response
         return response
+
+
+def _is_late(ticket: Ticket) -> bool:
+    """What an earlier try left behind must not act for the newest one."""
+    return TRY.get() != ticket.attempts
 
 
 class _Tapped(httpx.AsyncByteStream):
@@ -112,20 +128,27 @@ class _Tapped(httpx.AsyncByteStream):
         self._stream = stream
         self._ticket = ticket
         self._tap = tap
+        self._try = ticket.attempts
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         refused = self._ticket.upstream_status != OK
+        lines = SafeLines()
         try:
             async for chunk in self._stream:
-                if refused:
+                if refused and self._is_newest():
                     self._ticket.upstream_text = (self._ticket.upstream_text + chunk)[:MAX_REFUSAL]
                 else:
                     self._tap.feed(chunk)
-                yield chunk
+                yield lines.feed(chunk) if self._ticket.stream else chunk
         except (httpx.HTTPError, OSError):
-            self._ticket.upstream_broke = True
+            self._ticket.upstream_broke = self._ticket.upstream_broke or self._is_newest()
             raise
         self._tap.end()
+        if held := lines.flush():
+            yield held
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+    def _is_newest(self) -> bool:
+        return self._try == self._ticket.attempts

@@ -64,12 +64,15 @@ def usage_of(raw: bytes) -> Usage | None:
 class UsageTap:
     """Fed with the upstream's bytes as they pass; knows afterwards what the engine reported.
 
-    ``complete`` is whether a stream reached its end mark (or a plain answer was read whole).
+    ``complete`` is whether a stream reached its end mark (or a plain answer was read whole). With ``keep`` a
+    stream's whole lines can be taken once.
     """
 
-    def __init__(self, *, stream: bool) -> None:
+    def __init__(self, *, stream: bool, keep: bool = False) -> None:
         self._stream = stream
         self._rest = bytearray()
+        self._kept = bytearray()
+        self.keeps = stream and keep
         self.usage: Usage | None = None
         self.complete = False
 
@@ -83,9 +86,17 @@ class UsageTap:
             return
         whole = bytes(self._rest[: end + 1])
         del self._rest[: end + 1]
+        if self.keeps:
+            self._kept += whole
         if _MARK in whole or _DONE in whole:
             for line in whole.split(b"\n"):
                 self._line(line)
+
+    def take(self) -> bytes:
+        """The lines since the last call."""
+        taken = bytes(self._kept)
+        self._kept.clear()
+        return taken
 
     def _line(self, line: bytes) -> None:
         if not line.startswith(_DATA):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord
+from gateway_hooks.contract.fleet import GatewayRecord, OpenBreaker, WorkerRecord
 from gateway_hooks.contract.identity import Identity
 from gateway_hooks.contract.pii import CustomPattern, DenyList, PiiPolicy
 from gateway_hooks.contract.pricing import Price
@@ -309,6 +309,17 @@ GATEWAY = GatewayRecord(
     started_at=NOW,
     seen_at=NOW,
     spooled_events=2,
+    schema_version=1,
+)
+GATEWAY_2 = msgspec.structs.replace(
+    GATEWAY,
+    breakers=(
+        OpenBreaker(
+            worker_id="worker-1", adapter_digest=DIGEST, tenant_id="tenant-1", half_open=True, since=NOW
+        ),
+    ),
+    unhealthy=("worker-2",),
+    schema_version=2,
 )
 IDENTITY = Identity(
     request_id="request-1",
@@ -342,7 +353,7 @@ SAMPLES: dict[str, msgspec.Struct] = {
     "engine_event.v2": ENGINE_EVENT_2,
     "worker_interval.v2": INTERVAL_2,
     "worker_record.v1": WORKER,
-    "gateway_record.v1": GATEWAY,
+    "gateway_record.v2": GATEWAY_2,
     "identity.v2": IDENTITY_2,
 }
 """As they are written today."""

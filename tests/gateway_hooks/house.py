@@ -106,7 +106,7 @@ class House:
 
     def spend(self, customer: Customer) -> int:
         """Micro-currency counted this month, settled and held."""
-        pattern = keys.spend(customer.tenant.id, keys.TENANT_SCOPE, "*")
+        pattern = keys.spend(customer.tenant.id, keys.TENANT_SCOPE, "????-??")
         return sum(int(self.redis.get(name) or 0) for name in self.redis.scan_iter(pattern))
 
     def holds(self, customer: Customer) -> int:

@@ -2,7 +2,9 @@
 
 It is no vLLM: it repeats which model it was asked for, so that a test can see where a request went.
 What it does is told by the request's text: ``[fail 500]``, ``[hang]``, ``[break]``, ``[slow]``, ``[refuse]``,
-``[chunks N]``. ``GET /seen`` lists what arrived, for the tests alone.
+``[chunks N]``, ``[die]`` (the process ends at once), ``[drop]`` (the head of an answer, then nothing). The
+last two and ``fail`` may name a worker and a digest: ``[die at worker-1]``, ``[fail 404 for aaaa]``: only
+that worker does it then, or any for that adapter. ``GET /seen`` lists what arrived, for the tests alone.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from gateway_hooks.contract.identity import HEADER, IdentityError, Keyring, pars
 PROMPT_TOKENS = 11
 CACHED_TOKENS = 4
 WORDS = ["the", "stand", "in", "answers"]
+FAULT = re.compile(r"\[(die|drop|fail (\d+))(?: at ([\w-]+))?(?: for (\w+))?\]")
 
 
 class Standin:
@@ -39,7 +42,8 @@ class Standin:
         raw = await _read(receive)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         entry: dict[str, Any] = {"path": scope["path"], "headers": headers, "body": json.loads(raw or b"{}")}
-        self.seen.append(entry)
+        if scope["path"] != "/health":
+            self.seen.append(entry)
         try:
             identity = verify(
                 headers.get(HEADER, ""),
@@ -55,7 +59,11 @@ class Standin:
             await _json(send, 401, {"error": {"message": str(error)}})
             return
         entry["identity"] = {name: getattr(identity, name) for name in identity.__struct_fields__}
+        if scope["path"] == "/health":
+            await _json(send, 200, {})
+            return
         entry["state"] = "running"
+        entry["worker_id"] = self._worker_id
         try:
             await _answer(entry, send, await_gone=_gone(receive))
             entry["state"] = "done"
@@ -68,8 +76,8 @@ async def _answer(entry, send, *, await_gone) -> None:
     text = json.dumps(body.get("messages") or body.get("prompt") or body.get("input"))
     gone = asyncio.create_task(await_gone)
     try:
-        if match := re.search(r"\[fail (\d+)\]", text):
-            await _json(send, int(match[1]), {"error": {"message": "secret internals of worker-7"}})
+        if fault := _fault(entry, text):
+            await _suffer(fault, send)
         elif "[refuse]" in text:
             message = "This model's maximum context length is 2048 tokens, at worker-7."
             await _json(send, 400, {"error": {"message": message}})
@@ -82,6 +90,26 @@ async def _answer(entry, send, *, await_gone) -> None:
             await _json(send, 200, _whole(path, body))
     finally:
         gone.cancel()
+
+
+def _fault(entry, text: str) -> re.Match[str] | None:
+    """The first one in the text that is meant for this worker and this adapter."""
+    for fault in FAULT.finditer(text):
+        here = fault[3] in (None, entry["worker_id"])
+        if here and (fault[4] is None or entry["body"]["model"].startswith("adapter-" + fault[4])):
+            return fault
+    return None
+
+
+async def _suffer(fault: re.Match[str], send) -> None:
+    if fault[1] == "die":
+        os._exit(1)
+    if fault[1] == "drop":
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        message = "the stand-in drops the connection, as it was told"
+        raise RuntimeError(message)
+    await _json(send, int(fault[2]), {"error": {"message": "secret internals of worker-7"}})
 
 
 def _words(body, text: str) -> list[str]:

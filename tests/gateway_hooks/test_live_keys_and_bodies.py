@@ -111,7 +111,8 @@ def test_a_chunked_body_without_a_length_is_held_to_the_same_cap(house: House):
 BAD_VALUES = [
     ({"temperature": 9}, "temperature"),
     ({"temperature": "hot"}, "temperature"),
-    ({"n": 2}, "n"),
+    ({"n": 0}, "n"),
+    ({"n": 9}, "n"),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": True}, "max_tokens"),
     ({"stream": "yes"}, "stream"),

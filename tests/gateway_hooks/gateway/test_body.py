@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway_hooks.contract.choices import MAX_CHOICES
 from gateway_hooks.errors import GatewayError
 from gateway_hooks.gateway.body.bound import prompt_bound
 from gateway_hooks.gateway.body.endpoints import BY_PATH, ENDPOINTS, Endpoint
@@ -59,6 +61,19 @@ def test_any_bytes_are_refused_by_code_or_parsed(raw: bytes):
     body, refusal = outcome(raw, CHAT)
 
     assert (body is None) == (refusal in REFUSALS)
+
+
+@pytest.mark.parametrize(("sent", "choices"), [({}, 1), ({"n": 1}, 1), ({"n": 3}, 3)])
+def test_the_number_of_answers_is_told(sent: dict[str, int], choices: int):
+    body = parse(chat(**sent), CHAT)
+
+    assert body.choices == choices
+    assert body.fields.get("n", 1) == choices
+
+
+@pytest.mark.parametrize("count", [0, MAX_CHOICES + 1, True, 1.0, "2"])
+def test_a_number_of_answers_out_of_bounds_is_refused(count: Any):
+    assert outcome(chat(n=count), CHAT) == (None, "invalid_parameter")
 
 
 def test_null_means_absent():
@@ -122,6 +137,13 @@ def test_what_leaves_is_what_was_sealed_whatever_came_between(document: dict[str
     assert {name: left[name] for name in forced} == forced
     assert left["stream_options"] == {"include_usage": True}
     assert set(left) <= set(CHAT.allowed) | {"cache_salt"}
+
+
+@pytest.mark.parametrize(("choices", "left"), [(1, None), (3, 3)])
+def test_as_many_answers_leave_as_were_reserved(choices: int, left: int | None):
+    seal = msgspec.structs.replace(SEAL, choices=choices)
+
+    assert json.loads(sealed(b'{"n": 8}', seal)).get("n") == left
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"null", b"{"])

@@ -79,3 +79,16 @@ def test_what_says_no_usage_gives_none(raw: bytes):
 
 def test_embeddings_have_no_completion():
     assert usage_of(b'{"usage":{"prompt_tokens":5,"total_tokens":5}}') == Usage(5, 0, 0)
+
+
+def test_a_streams_whole_lines_can_be_taken_once_where_they_are_kept():
+    tap, forgetful = UsageTap(stream=True, keep=True), UsageTap(stream=True)
+
+    for each in (tap, forgetful):
+        each.feed(b"data: {}\n\nda")
+
+    assert tap.take() == b"data: {}\n\n"
+    assert tap.take() == b""
+    tap.feed(b"ta: [DONE]\n")
+    assert tap.take() == b"data: [DONE]\n"
+    assert (forgetful.keeps, forgetful.take()) == (False, b"")

@@ -1,0 +1,88 @@
+"""A checked body in which no text holds what the tenant's policy masks; or no request at all."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gateway_hooks.errors import Code, GatewayError
+from gateway_hooks.gateway.body.endpoints import EndpointName
+from gateway_hooks.gateway.masking.texts import shaped
+from gateway_hooks.pii.errors import PiiBlocked
+from gateway_hooks.pii.json_text import JsonText
+from gateway_hooks.pii.masker import Masker
+
+
+def mask_body(endpoint: EndpointName, fields: dict[str, Any], masker: Masker) -> dict[str, Any]:
+    """All texts in one call, so that one value has one placeholder wherever it stands.
+
+    Raises ``GatewayError``: the policy forbids an entity, a name cannot be masked, or masking failed. Its
+    text quotes nothing of the body.
+    """
+    try:
+        texts = texts_of(endpoint, fields)
+        return filled(endpoint, fields, texts, masker.mask_texts(texts))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the body must not leave
+        raise refused(error) from None
+
+
+def refused(error: Exception) -> GatewayError:
+    """Without the error as its cause: a traceback would hold the text."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, PiiBlocked):
+        return GatewayError(Code.PII_BLOCKED, f"This account does not pass on {error.entity}.")
+    return GatewayError(Code.PII_FAILED)
+
+
+def texts_of(endpoint: EndpointName, fields: dict[str, Any]) -> list[str]:
+    """Every text that the model may see, in a fixed order; ``JsonText`` where it must stay JSON."""
+    collector = _Collector()
+    shaped(endpoint, fields, collector)
+    return collector.texts
+
+
+def filled(
+    endpoint: EndpointName, fields: dict[str, Any], texts: list[str], masked: list[str]
+) -> dict[str, Any]:
+    """The body with ``masked`` in place of ``texts``."""
+    if masked == texts:
+        return fields
+    return shaped(endpoint, fields, _Filler(iter(masked)))
+
+
+class _Collector:
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def text(self, text: str) -> str:
+        self.texts.append(text)
+        return text
+
+    def json_text(self, text: str) -> str:
+        self.texts.append(JsonText(text))
+        return text
+
+    def document(self, value: Any) -> Any:
+        self.texts.append(JsonText(json.dumps(value, ensure_ascii=False)))
+        return value
+
+    def fixed(self, text: str) -> None:
+        self.texts.append(text)
+
+
+class _Filler:
+    def __init__(self, masked: Iterator[str]) -> None:
+        self._masked = masked
+
+    def text(self, text: str) -> str:  # noqa: ARG002 - a visitor's signature
+        return next(self._masked)
+
+    json_text = text
+
+    def document(self, value: Any) -> Any:  # noqa: ARG002
+        return json.loads(next(self._masked))
+
+    def fixed(self, text: str) -> None:
+        if next(self._masked) != text:
+            message = "A name in it holds what would have to be masked."
+            raise GatewayError(Code.PII_UNMASKABLE, message)

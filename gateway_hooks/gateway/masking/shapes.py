@@ -1,0 +1,94 @@
+"""How texts lie in JSON: a shape shows each text below a value to a visitor and puts back what it returns."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+
+class Visit(Protocol):
+    """Sees every text once, always in the same order."""
+
+    def text(self, text: str) -> str:
+        """What to put in its place."""
+
+    def json_text(self, text: str) -> str:
+        """The same for a text that may hold JSON; then it stays JSON."""
+
+    def document(self, value: Any) -> Any:
+        """The same for JSON itself."""
+
+    def fixed(self, text: str) -> None:
+        """A name that both sides must know: it cannot be another."""
+
+
+Shape = Callable[[Visit, Any], Any]
+
+
+def text(visit: Visit, value: Any) -> Any:
+    return visit.text(value)
+
+
+def json_text(visit: Visit, value: Any) -> Any:
+    return visit.json_text(value)
+
+
+def document(visit: Visit, value: Any) -> Any:
+    return visit.document(value)
+
+
+def plain(_visit: Visit, value: Any) -> Any:
+    """Numbers, choices from a list, ids: no text of anybody's."""
+    return value
+
+
+def fixed(visit: Visit, value: Any) -> Any:
+    """Every key and text below ``value`` must stay as it is."""
+    if isinstance(value, str):
+        visit.fixed(value)
+    elif isinstance(value, list):
+        for entry in value:
+            fixed(visit, entry)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            visit.fixed(key)
+            fixed(visit, entry)
+    return value
+
+
+def each(shape: Shape) -> Shape:
+    def entries(visit: Visit, value: Any) -> Any:
+        return [shape(visit, entry) for entry in value]
+
+    return entries
+
+
+def members(**shapes: Shape) -> Shape:
+    """An object. A member not named here must hold nothing to mask, so that nothing passes by being new."""
+
+    def entries(visit: Visit, value: Mapping[str, Any]) -> Any:
+        return {name: shapes.get(name, fixed)(visit, entry) for name, entry in value.items()}
+
+    return entries
+
+
+_SPOKEN = frozenset({"title", "description", "$comment", "default", "example", "examples", "enum", "const"})
+"""Of a JSON schema: what a model reads as text. The rest is its frame."""
+
+
+def schema(visit: Visit, value: Any) -> Any:
+    """Texts for the model are masked; property names, patterns and references must hold nothing to mask."""
+    if isinstance(value, list):
+        return [schema(visit, entry) for entry in value]
+    if not isinstance(value, dict):
+        return fixed(visit, value)
+    shaped = {}
+    for name, entry in value.items():
+        visit.fixed(name)
+        shaped[name] = _keyword(visit, name, entry)
+    return shaped
+
+
+def _keyword(visit: Visit, name: str, value: Any) -> Any:
+    """A property may have a keyword's name: then a schema stands under it."""
+    if name not in _SPOKEN or isinstance(value, dict):
+        return schema(visit, value)
+    return visit.text(value) if isinstance(value, str) else visit.document(value)

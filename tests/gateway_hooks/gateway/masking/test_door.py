@@ -1,0 +1,139 @@
+"""Masking as the desk asks for it: by tenant, with the deeper tier, without ever letting a body pass."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway_hooks.contract.pii import PiiPolicy
+from gateway_hooks.errors import Code, GatewayError
+from gateway_hooks.gateway.masking.door import Masking
+from gateway_hooks.gateway.masking.mask import Mask
+from gateway_hooks.gateway.masking.policies import Policies
+from gateway_hooks.pii.errors import PiiError
+from gateway_hooks.pii.spans import Span
+from tests.gateway_hooks.gateway.masking.policies import EMAIL, policy
+
+SECRET = b"s" * 32
+PERSON = "Anna Quist"
+NAMES = PiiPolicy(entities={"PERSON": "mask", "EMAIL_ADDRESS": "mask"}, ner=True)
+
+
+class Knows:
+    """A deeper tier that knows one name."""
+
+    async def detect(self, texts: Any, entities: Any, timeout: float) -> list[list[Span]]:  # noqa: ASYNC109
+        assert set(entities) == {"PERSON"}
+        assert timeout > 0
+        places = [text.find(PERSON) for text in texts]
+        return [[] if place < 0 else [Span(place, place + len(PERSON), "PERSON")] for place in places]
+
+
+class Late:
+    async def detect(self, *_: Any) -> list[list[Span]]:
+        message = "too late"
+        raise PiiError(message)
+
+
+def mask(
+    fields: dict[str, Any], asked: PiiPolicy | None, *, tenant: str = "t1", deeper: Any = None
+) -> tuple[dict[str, Any], Mask | None]:
+    masking = Masking(SECRET, deeper=deeper)
+    return asyncio.run(masking.mask("chat.completions", fields, tenant_id=tenant, policy=asked))
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+@pytest.mark.parametrize(
+    "asked", [None, PiiPolicy(entities={}), PiiPolicy(entities={"EMAIL_ADDRESS": "allow"})]
+)
+def test_without_anything_to_look_for_the_body_is_the_same_object(asked: PiiPolicy | None):
+    fields = {"prompt": [1, 2], **said(EMAIL)}
+
+    assert mask(fields, asked) == (fields, None)
+
+
+def test_two_tenants_never_share_a_placeholder_and_one_keeps_its_own():
+    first, again, other = (mask(said(EMAIL), policy(), tenant=tenant)[0] for tenant in ("t1", "t1", "t2"))
+
+    assert first == again
+    assert first != other
+
+
+def test_a_long_body_is_masked_like_a_short_one_while_others_run():
+    text = f"Write to {EMAIL} today. " * 2000
+    turns = 0
+
+    async def masked() -> dict[str, Any]:
+        nonlocal turns
+        done = asyncio.create_task(
+            Masking(SECRET).mask("chat.completions", said(text), tenant_id="t1", policy=policy())
+        )
+        while not done.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return (await done)[0]
+
+    long = asyncio.run(masked())
+
+    short = mask(said(f"Write to {EMAIL} today. "), policy())[0]
+    assert long["messages"][0]["content"] == short["messages"][0]["content"] * 2000
+    assert turns > 10
+
+
+def test_a_policy_that_cannot_be_put_in_force_lets_nothing_pass():
+    with pytest.raises(GatewayError) as caught:
+        mask(said("hello"), PiiPolicy(entities={"NO_SUCH_ENTITY": "mask"}))
+
+    assert caught.value.code == Code.PII_FAILED
+
+
+def test_names_of_the_deeper_tier_are_masked_in_texts_and_in_json():
+    call = {"name": "send", "arguments": json.dumps({"to": PERSON})}
+    fields = {
+        "messages": [
+            {"role": "user", "content": f"I am {PERSON}."},
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": call}]},
+        ]
+    }
+
+    sent, made = mask(fields, NAMES, deeper=Knows())
+
+    assert PERSON not in json.dumps(sent)
+    (placeholder,) = made.mapping
+    assert sent["messages"][0]["content"] == f"I am {placeholder}."
+    arguments = sent["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"to": placeholder}
+
+
+def test_a_name_that_stands_in_json_alone_is_masked_there():
+    call = {"name": "send", "arguments": json.dumps({"to": f"for {PERSON}!"})}
+    message = {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": call}]}
+
+    sent, made = mask({"messages": [message]}, NAMES, deeper=Knows())
+
+    (placeholder,) = made.mapping
+    arguments = sent["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(arguments) == {"to": f"for {placeholder}!"}
+
+
+@pytest.mark.parametrize("deeper", [None, Late()])
+def test_without_the_deeper_tier_that_the_policy_asks_for_nothing_passes(deeper: Any):
+    with pytest.raises(GatewayError) as caught:
+        mask(said("hello"), NAMES, deeper=deeper)
+
+    assert caught.value.code == Code.PII_FAILED
+
+
+def test_a_policy_is_compiled_once_until_it_changes():
+    policies = Policies(kept=2)
+
+    first = policies.compiled("t1", policy())
+    assert policies.compiled("t1", policy()) is first
+    assert policies.compiled("t1", policy(completions=True)) is not first
+    policies.compiled("t2", policy())
+    policies.compiled("t3", policy())
+    assert set(policies._compiled) == {"t2", "t3"}
