@@ -29,6 +29,9 @@ class Environment:
     allowed_hosts: tuple[str, ...]
     trusted_origins: tuple[str, ...]
     https: bool
+    secrets_keys: str | None
+    """``kid:hex[,kid:hex…]``: the first seals issuers' shared secrets, all open them."""
+    allow_private_jwks: bool
 
 
 def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
@@ -43,6 +46,8 @@ def read_environment(env: Mapping[str, str] = os.environ) -> Environment:
         allowed_hosts=_list(env.get("TENANTRY_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")),
         trusted_origins=_list(env.get("TENANTRY_TRUSTED_ORIGINS", "")),
         https=env.get("TENANTRY_HTTPS") == "1",
+        secrets_keys=environment_secret(env, "TENANTRY_SECRETS_KEYS") or read_secret(data, "secrets_keys"),
+        allow_private_jwks=env.get("TENANTRY_ALLOW_PRIVATE_JWKS") == "1",
     )
 
 

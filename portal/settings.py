@@ -80,6 +80,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = ENVIRONMENT.redis_url
 ADAPTER_STORE = ENVIRONMENT.adapter_store
 DATA_DIR = ENVIRONMENT.data
+SECRETS_KEYS = ENVIRONMENT.secrets_keys
+ALLOW_PRIVATE_JWKS = ENVIRONMENT.allow_private_jwks
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -141,6 +143,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "TenantStatusEnum": "portal.tenants.models.TenantStatus",
         "PeriodStateEnum": "portal.billing.models.PeriodState",
+        "ConfigurationStateEnum": "portal.tenants.models.ConfigurationState",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "REDOC_DIST": "SIDECAR",

@@ -7,12 +7,13 @@ it is logged, and the next tick tries again.
 import logging
 
 from portal.api import services as api
-from portal.billing import costing, holds, services, settlement
+from portal.billing import alerts, costing, holds, services, settlement
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.fleet import services as fleet
 from portal.home import summaries
 from portal.snapshots import services as snapshots
+from portal.tenants import issuers
 from portal.usage import services as usage
 from workers.celery import app
 
@@ -51,6 +52,11 @@ def sync_fleet() -> None:
 
 
 @app.task
+def learn_kv_bytes() -> None:
+    fleet.learn_kv_bytes()
+
+
+@app.task
 def redeliver_snapshot() -> None:
     snapshots.redeliver(clock.now())
 
@@ -80,6 +86,18 @@ def give_back_holds() -> None:
         holds.give_back_holds(clock.now())
     except REDIS_AWAY as error:
         logger.warning("Redis is away, forgotten holds are given back later: %s", error)
+
+
+@app.task
+def alert_budgets() -> None:
+    if new := alerts.alert_budgets(clock.now()):
+        logger.info("budget alerts: %s", new)
+
+
+@app.task
+def refresh_jwks() -> None:
+    if changed := issuers.refresh_due_jwks(clock.now()):
+        logger.info("public keys of %s token issuers changed", changed)
 
 
 @app.task

@@ -18,11 +18,12 @@ from portal.adapters import selectors, services
 from portal.adapters.errors import AdapterError
 from portal.adapters.forms import AliasForm, VersionForm
 from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.adapters.rollout_pages import RolloutPages, rollout_words
 from portal.core import clock
 from portal.core.admin import ConsoleAdmin, ReadOnlyAdmin
 from portal.core.decorators import action, display
 from portal.core.pages import Question, ask
-from portal.core.words import count
+from portal.core.words import count, plain
 from portal.snapshots.admin import PublishingAdmin
 
 
@@ -164,14 +165,15 @@ class AdapterVersionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Alias)
-class AliasAdmin(PublishingAdmin, ConsoleAdmin):
+class AliasAdmin(RolloutPages, PublishingAdmin, ConsoleAdmin):
     form = AliasForm
     list_display = ("name", "tenant", "leads_to", "runs_on")
     list_filter = (("tenant", AutocompleteSelectFilter),)
     list_select_related = ("tenant__pool", "version__adapter__tenant", "pool")
     search_fields = ("name", "tenant__name")
     autocomplete_fields = ("tenant", "pool")
-    fields = (("tenant", "name"), ("version", "pool"))
+    fields = (("tenant", "name"), ("version", "pool"), "serves")
+    actions_detail = ("rollout", "promote")
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
         """A known tenant has few versions to choose from; all tenants together have too many for a list."""
@@ -179,13 +181,20 @@ class AliasAdmin(PublishingAdmin, ConsoleAdmin):
         return self.autocomplete_fields if known else (*self.autocomplete_fields, "version")
 
     def get_readonly_fields(self, _request: HttpRequest, obj: Alias | None = None) -> tuple[str, ...]:
-        return ("tenant",) if obj else ()
+        return ("tenant", "serves") if obj else ("serves",)
+
+    @display(description="Who gets what")
+    def serves(self, obj: Alias) -> str:
+        return (
+            " ".join(rollout_words(obj)) if obj.pk else "Canary, beta and fallback are set once it is saved."
+        )
 
     @display(description="Leads to", ordering="version__adapter__name")
     def leads_to(self, obj: Alias) -> str:
         if obj.version is None:
             return f"base model {(obj.pool or obj.tenant.pool).base_model}"
-        return f"{obj.version.adapter.name} v{obj.version.number}"
+        canary = f", {plain(obj.canary_percent)} % canary" if obj.canary_percent else ""
+        return f"{obj.version.adapter.name} v{obj.version.number}{canary}"
 
     @display(description="Runs on", ordering="pool__name")
     def runs_on(self, obj: Alias) -> str:

@@ -2,31 +2,32 @@
 
 from django.db.models import Count, Max, Q, QuerySet
 
-from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.adapters.models import VERSION_FIELDS, Adapter, AdapterVersion, Alias
 from portal.fleet.models import Pool
 from portal.tenants.models import Tenant
 
 
 def misfits(*, tenant: Tenant, pool: Pool) -> list[Alias]:
     """The tenant's aliases that follow its pool and could not be served by ``pool``."""
-    aliases = Alias.objects.filter(tenant=tenant, pool__isnull=True, version__isnull=False)
-    return list(aliases.filter(_unservable(pool)))
-
-
-def served_by(pool: Pool) -> QuerySet[Alias]:
-    """Aliases with an adapter whose requests run on ``pool``."""
-    own = Q(pool=pool) | Q(pool__isnull=True, tenant__pool=pool)
-    return Alias.objects.filter(own, version__isnull=False)
+    return list(Alias.objects.filter(_unservable(pool), tenant=tenant, pool__isnull=True))
 
 
 def broken_by(*, pool: Pool, base_model: str, max_lora_rank: int) -> QuerySet[Alias]:
     """The aliases on ``pool`` that could not be served any more if it had these settings."""
     changed = Pool(base_model=base_model, max_lora_rank=max_lora_rank)
-    return served_by(pool).filter(_unservable(changed)).select_related("tenant")
+    own = Q(pool=pool) | Q(pool__isnull=True, tenant__pool=pool)
+    return Alias.objects.filter(own & _unservable(changed)).select_related("tenant")
 
 
 def _unservable(pool: Pool) -> Q:
-    return ~Q(version__base_model=pool.base_model) | Q(version__rank__gt=pool.max_lora_rank)
+    """Aliases with any version, be it a canary's, that ``pool`` does not take."""
+    found = Q()
+    for name in VERSION_FIELDS:
+        wrong = ~Q(**{f"{name}__base_model": pool.base_model}) | Q(
+            **{f"{name}__rank__gt": pool.max_lora_rank}
+        )
+        found |= Q(**{f"{name}__isnull": False}) & wrong
+    return found
 
 
 def versions_of(tenant: Tenant) -> QuerySet[AdapterVersion]:

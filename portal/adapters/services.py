@@ -1,7 +1,9 @@
 """Every change to adapters and aliases."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -12,7 +14,14 @@ from portal.adapters.architecture import read_base_model
 from portal.adapters.checks import MAX_CONFIG_BYTES, Findings, Serving, check_adapter
 from portal.adapters.conf import AdapterSettings, read_settings
 from portal.adapters.errors import AdapterError
-from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.adapters.models import (
+    ROLLOUT_FIELDS,
+    VERSION_FIELDS,
+    Adapter,
+    AdapterVersion,
+    Alias,
+    Track,
+)
 from portal.adapters.sources import Source
 from portal.adapters.store import Store
 from portal.fleet.models import Pool
@@ -116,19 +125,64 @@ def _record(
 
 @transaction.atomic
 def set_alias(
-    *, tenant: Tenant, name: str, version: AdapterVersion | None, pool: Pool | None = None
+    *,
+    tenant: Tenant,
+    name: str,
+    version: AdapterVersion | None,
+    pool: Pool | None = None,
+    track: str = Track.PINNED,
+    rollout: Mapping[str, Any] | None = None,
 ) -> Alias:
     """Point the tenant's alias (made if new) to a version of its own, or to the base model.
 
-    Raises ``AdapterError``, or ``ValidationError`` for the name.
+    On the stable track it serves the stable version of ``version``'s adapter, now and later. ``rollout``
+    changes some of ``ROLLOUT_FIELDS``. Raises ``AdapterError``, or ``ValidationError`` for the name.
     """
+    if track == Track.STABLE:
+        version = stable_of(version)
     require_fits(tenant=tenant, version=version, pool=pool)
     alias = Alias.objects.filter(tenant=tenant, name=name).first() or Alias(tenant=tenant, name=name)
-    alias.version, alias.pool = version, pool
+    alias.version, alias.pool, alias.track = version, pool, track
+    put_rollout(alias, rollout or {})
+    require_fitting(alias)
     alias.full_clean()
     alias.save()
-    publish_after_commit()
+    publish_after_commit(tenant_id=tenant.pk)
     return alias
+
+
+def stable_of(version: AdapterVersion | None) -> AdapterVersion:
+    """The stable version of the same adapter, which stays so until the running transaction ends.
+
+    Raises ``AdapterError`` if there is none to follow.
+    """
+    if version is None:
+        message = "The base model has no stable version: choose a version of the adapter to follow."
+        raise AdapterError(message, code="alias_follows_nothing")
+    adapter = Adapter.objects.select_for_update().get(pk=version.adapter_id)
+    stable = adapter.stable_version
+    if stable is None:
+        message = f"{adapter} has no stable version yet. Set one first."
+        raise AdapterError(message, code="adapter_without_stable")
+    return stable
+
+
+def put_rollout(alias: Alias, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        if name not in ROLLOUT_FIELDS:
+            message = f"{name} is not part of a rollout"
+            raise TypeError(message)
+        setattr(alias, name, value)
+
+
+def require_fitting(alias: Alias) -> None:
+    """Raises ``AdapterError`` for a share of nothing, or for versions that the alias' pool cannot serve."""
+    for kind in ("canary", "shadow"):
+        if getattr(alias, f"{kind}_percent") and getattr(alias, f"{kind}_version") is None:
+            message = f"Choose the version that gets the {kind} share."
+            raise AdapterError(message, code=f"{kind}_version_missing")
+    for field in VERSION_FIELDS:
+        require_fits(tenant=alias.tenant, version=getattr(alias, field), pool=alias.pool)
 
 
 def require_fits(*, tenant: Tenant, version: AdapterVersion | None, pool: Pool | None) -> None:
@@ -154,4 +208,4 @@ def require_fits(*, tenant: Tenant, version: AdapterVersion | None, pool: Pool |
 def delete_alias(*, alias: Alias) -> None:
     """Apps that use it get "not found" from then on."""
     alias.delete()
-    publish_after_commit()
+    publish_after_commit(tenant_id=alias.tenant_id)

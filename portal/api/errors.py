@@ -30,7 +30,8 @@ _CODES = {
 _CONFLICTS = frozenset({
     *("adapter_version_exists", "book_empty", "book_moment_taken", "book_published", "book_retroactive"),
     *("close_refused", "earlier_period_open", "key_expired", "key_replaced", "key_revoked"),
-    *("node_rate_in_the_past", "period_closed", "period_not_begun"),
+    *("node_rate_in_the_past", "period_closed", "period_not_begun", "raise_over", "raise_overlaps"),
+    *("raise_without_limit", "configuration_published", "configuration_not_superseded", "jwks_url_missing"),
 })  # fmt: skip
 """Refused for what is there, not for how it was asked."""
 
@@ -85,7 +86,7 @@ def _answer(error: Exception) -> Response | None:  # noqa: C901, PLR0911 - a tab
 def _status(error: PortalError) -> int:
     if error.code in _CONFLICTS:
         return 409
-    if error.code == "period_unknown":
+    if error.code in {"period_unknown", "dead_letter_unknown"}:
         return 404
     return 422 if isinstance(error, AdapterError) else 400
 

@@ -50,10 +50,11 @@ class IdempotentMixin:
         if request.method != "POST" or HEADER not in request.headers:
             return super().dispatch(request, *args, **kwargs)  # type: ignore[misc,no-any-return]
         action = getattr(self, "action_map", {}).get("post")
+        ours = action not in self.own_transactions
         try:
-            with nullcontext() if action in self.own_transactions else transaction.atomic():
+            with transaction.atomic() if ours else nullcontext():
                 response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-                if connection.in_atomic_block and response.status_code >= _FIRST_ERROR:
+                if ours and response.status_code >= _FIRST_ERROR:
                     transaction.set_rollback(True)
             return response
         finally:

@@ -6,15 +6,39 @@ from typing import Any
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 
-from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.adapters.models import ROLLOUT_FIELDS, Adapter, AdapterVersion, Alias
 from portal.billing.models import BillingPeriod, LedgerEntry, PriceBook, Rate
 from portal.fleet.models import ENDPOINTS, GatewayProcess, NodeRate, Pool, Worker
 from portal.snapshots.models import PublishedSnapshot
+from portal.tenants.limits import NAMES
 from portal.tenants.models import ApiKey, App, Tenant
+from portal.tenants.validators import MAX_ENTRIES
 from portal.tiers.models import Tier
+from portal.tiers.validators import MAX_PERCENT
 from portal.usage.models import EngineUsage, GatewayUsage
 
-LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency", "monthly_spend_limit")
+LIMITS = NAMES
+
+
+def names_field(*, max_length: int = 120, **options: Any) -> serializers.ListField:
+    one = serializers.CharField(max_length=max_length)
+    return serializers.ListField(child=one, max_length=MAX_ENTRIES, **options)
+
+
+def _percentages(**options: Any) -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=MAX_PERCENT), max_length=20, **options
+    )
+
+
+class JsonObject(serializers.JSONField):
+    """An object that the model's own rules look into."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            message = "It must be an object."
+            raise serializers.ValidationError(message)
+        return data
 
 
 class Strict(serializers.Serializer[Any]):
@@ -26,22 +50,31 @@ class Strict(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
+QUEUEING = ("weight", "queue_depth", "queue_wait_seconds", "clamp_output", "alert_percentages")
+
+
 class TierSerializer(Strict, serializers.ModelSerializer[Tier]):
+    alert_percentages = _percentages(required=False)
+    pii_policy = JsonObject(required=False, allow_null=True, help_text="Null masks nothing.")
+
     class Meta:
         model = Tier
         fields = (
             *("id", "name", "slug", "description", *LIMITS, "max_output_tokens", "request_timeout_seconds"),
-            *("outage_policy", "outage_requests_per_minute"),
+            *("outage_policy", "outage_requests_per_minute", *QUEUEING, "pii_policy"),
+            *("end_user_requests_per_minute", "end_user_tokens_per_minute", "end_user_daily_spend_limit"),
         )
 
 
 class TenantSerializer(Strict, serializers.ModelSerializer[Tenant]):
+    alert_percentages = _percentages(required=False, allow_null=True)
+
     class Meta:
         model = Tenant
         fields = (
             *("id", "name", "slug", "status", "tier", "service_class", "pool", *LIMITS, "region"),
             *("cost_centre", "billing_timezone", "ttft_objective_ms", "sla_penalty", "workload_profile"),
-            *("beta", "created_at"),
+            *("beta", "created_at", *QUEUEING),
         )
         read_only_fields = ("status", "created_at")
 
@@ -49,18 +82,22 @@ class TenantSerializer(Strict, serializers.ModelSerializer[Tenant]):
 class AppSerializer(Strict, serializers.ModelSerializer[App]):
     class Meta:
         model = App
-        fields = ("id", "tenant", "name", "created_at")
+        fields = ("id", "tenant", "name", *LIMITS, "created_at")
         read_only_fields = ("created_at",)
 
 
 class ApiKeySerializer(Strict, serializers.ModelSerializer[ApiKey]):
     tenant = serializers.UUIDField(source="app.tenant_id", read_only=True)
+    aliases = names_field(
+        required=False, allow_null=True, help_text="Models it may use. Null: all of the tenant's."
+    )
+    ip_ranges = names_field(required=False, help_text="Networks it may be used from. Empty: anywhere.")
 
     class Meta:
         model = ApiKey
         fields: tuple[str, ...] = (
-            *("id", "app", "tenant", "name", *LIMITS, "created_at", "expires_at", "revoked_at"),
-            "replaced_by",
+            *("id", "app", "tenant", "name", *LIMITS, "aliases", "ip_ranges", "created_at", "expires_at"),
+            *("revoked_at", "replaced_by"),
         )
         read_only_fields: tuple[str, ...] = ("id", "created_at", "revoked_at", "replaced_by")
 
@@ -96,8 +133,16 @@ class RotateSerializer(Strict):
 class AdapterSerializer(Strict, serializers.ModelSerializer[Adapter]):
     class Meta:
         model = Adapter
-        fields = ("id", "tenant", "name", "description", "created_at")
-        read_only_fields = ("created_at",)
+        fields = ("id", "tenant", "name", "description", "stable_version", "created_at")
+        read_only_fields = ("created_at", "stable_version")
+
+
+class StableSerializer(Strict):
+    version = serializers.PrimaryKeyRelatedField(
+        queryset=AdapterVersion.objects.all(),
+        allow_null=True,
+        help_text="Aliases on the stable track serve it from now on. Null: none is stable.",
+    )
 
 
 class AdapterVersionSerializer(serializers.ModelSerializer[AdapterVersion]):
@@ -132,7 +177,7 @@ class UploadSerializer(Strict):
 class AliasSerializer(Strict, serializers.ModelSerializer[Alias]):
     class Meta:
         model = Alias
-        fields = ("id", "tenant", "name", "version", "pool")
+        fields = ("id", "tenant", "name", "track", "version", "pool", *ROLLOUT_FIELDS)
 
 
 class AliasChangeSerializer(AliasSerializer):
@@ -152,6 +197,7 @@ class PoolSerializer(Strict, serializers.ModelSerializer[Pool]):
         fields = (
             *("id", "name", "base_model", "model", "max_model_len", "max_num_seqs", "max_num_batched_tokens"),
             *("max_loras", "max_cpu_loras", "max_lora_rank", "kv_cache_gib", "enforce_eager", "endpoints"),
+            *("kv_bytes_per_token", "seqs_in_flight", "tokens_in_flight"),
         )
 
 
@@ -183,12 +229,25 @@ class WorkerSerializer(serializers.ModelSerializer[Worker]):
         )
 
 
+class BreakerSerializer(serializers.Serializer[Any]):
+    """Without a tenant it is the way to the worker itself."""
+
+    worker_id = serializers.CharField()
+    since = serializers.DateTimeField()
+    adapter_digest = serializers.CharField(allow_null=True)
+    tenant_id = serializers.CharField(allow_blank=True)
+    half_open = serializers.BooleanField()
+
+
 class GatewaySerializer(serializers.ModelSerializer[GatewayProcess]):
+    breakers = BreakerSerializer(many=True, read_only=True)
+    unhealthy = serializers.ListField(child=serializers.CharField(), read_only=True)
+
     class Meta:
         model = GatewayProcess
         fields = (
             *("id", "host", "pid", "url", "snapshot_version", "snapshot_loaded_at", "snapshot_source"),
-            *("spooled_events", "started_at", "seen_at"),
+            *("spooled_events", "breakers", "unhealthy", "started_at", "seen_at"),
         )
 
 
@@ -217,12 +276,16 @@ class RateSerializer(Strict, serializers.ModelSerializer[Rate]):
 
 
 class UsageSerializer(serializers.ModelSerializer[GatewayUsage]):
+    pii_counts = serializers.DictField(child=serializers.IntegerField(), read_only=True)
+
     class Meta:
         model = GatewayUsage
         fields = (
             *("request_id", "ts", "tenant_id", "app_id", "key_id", "alias", "worker_id", "endpoint"),
             *("outcome", "reason", "http_status", "stream", "prompt_tokens", "cached_tokens"),
-            *("completion_tokens", "ttft_us", "duration_us"),
+            *("completion_tokens", "ttft_us", "duration_us", "issuer_id", "end_user", "served", "degraded"),
+            *("attempts", "shadow_of", "queue_us", "max_output_tokens", "clamped", "choices", "pii_counts"),
+            *("refused_scope", "refused_limit", "refused_used", "refused_asked", "configuration_version"),
         )
 
 
@@ -232,6 +295,7 @@ class EngineEventSerializer(serializers.ModelSerializer[EngineUsage]):
         fields = (
             *("request_id", "ts", "tenant_id", "worker_id", "adapter_digest", "finish_reason", "finished_at"),
             *("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_ns", "decode_ns", "queue_ns"),
+            "shadow",
         )
 
 

@@ -10,13 +10,25 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
-from portal.api import views_adapters, views_fleet, views_history, views_money, views_tenants
+from portal.api import (
+    views_adapters,
+    views_dead_letters,
+    views_fleet,
+    views_history,
+    views_money,
+    views_promises,
+    views_tenants,
+)
 
 router = SimpleRouter()
 router.register("tenants", views_tenants.TenantViewSet)
 router.register("tiers", views_tenants.TierViewSet)
 router.register("apps", views_tenants.AppViewSet)
 router.register("keys", views_tenants.ApiKeyViewSet)
+router.register("raises", views_promises.RaiseViewSet)
+router.register("token-issuers", views_promises.IssuerViewSet)
+router.register("configurations", views_promises.ConfigurationViewSet)
+router.register("budget-alerts", views_promises.AlertViewSet)
 router.register("adapters", views_adapters.AdapterViewSet)
 router.register("adapter-versions", views_adapters.AdapterVersionViewSet)
 router.register("aliases", views_adapters.AliasViewSet)
@@ -24,6 +36,7 @@ router.register("pools", views_fleet.PoolViewSet)
 router.register("node-rates", views_fleet.NodeRateViewSet)
 router.register("workers", views_fleet.WorkerViewSet)
 router.register("gateways", views_fleet.GatewayViewSet)
+router.register("dead-letters", views_dead_letters.DeadLetterViewSet, basename="dead-letter")
 router.register("snapshots", views_fleet.SnapshotViewSet)
 router.register("price-books", views_money.PriceBookViewSet)
 router.register("rates", views_money.RateViewSet)

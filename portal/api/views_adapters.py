@@ -4,14 +4,15 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
+from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from gateway_hooks.contract.artifacts import CONFIG_FILE, WEIGHTS_FILE
-from portal.adapters import services
-from portal.adapters.models import Adapter, AdapterVersion, Alias
+from portal.adapters import rollouts, services
+from portal.adapters.models import ROLLOUT_FIELDS, Adapter, AdapterVersion, Alias, Track
 from portal.adapters.sources import Files
 from portal.api.errors import ApiError
 from portal.api.serializers import (
@@ -19,10 +20,12 @@ from portal.api.serializers import (
     AdapterVersionSerializer,
     AliasChangeSerializer,
     AliasSerializer,
+    StableSerializer,
     UploadSerializer,
 )
 from portal.api.views_base import Base, Deletable, user_of
 from portal.core import clock
+from portal.tenants.models import Tenant
 
 
 class AdapterViewSet(Deletable):
@@ -32,6 +35,18 @@ class AdapterViewSet(Deletable):
     serializer_class = AdapterSerializer
     filters = {"tenant": "tenant", "name": "name"}
     publishes = False
+    action_permissions = {"stable": ("adapters.change_alias",)}
+
+    @extend_schema(request=StableSerializer, responses=AdapterSerializer)
+    @action(detail=True, methods=["post"])
+    def stable(self, request: Request, **_kwargs: str) -> Response:
+        """Set the stable version: aliases on the stable track serve it from now on."""
+        asked = StableSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        adapter = self.get_object()
+        rollouts.set_stable_version(adapter=adapter, version=asked.validated_data["version"])
+        adapter.refresh_from_db(fields=["stable_version"])
+        return Response(AdapterSerializer(adapter).data)
 
     def perform_create(self, serializer: "BaseSerializer[Adapter]") -> None:
         serializer.instance = services.create_adapter(**serializer.validated_data)
@@ -85,21 +100,22 @@ class AliasViewSet(Deletable):
         if Alias.objects.filter(tenant=values["tenant"], name=values["name"]).exists():
             message = "The tenant has an alias of this name. Change that one."
             raise ApiError(message, code="alias_exists")
-        serializer.instance = services.set_alias(
-            tenant=values["tenant"],
-            name=values["name"],
-            version=values.get("version"),
-            pool=values.get("pool"),
-        )
+        serializer.instance = self._set(values["tenant"], values["name"], values)
 
     def perform_update(self, serializer: "BaseSerializer[Alias]") -> None:
         alias: Any = serializer.instance
-        values = serializer.validated_data
-        serializer.instance = services.set_alias(
-            tenant=alias.tenant,
-            name=alias.name,
-            version=values.get("version", alias.version),
-            pool=values.get("pool", alias.pool),
+        served = {name: getattr(alias, name) for name in ("version", "pool", "track")}
+        serializer.instance = self._set(alias.tenant, alias.name, served | serializer.validated_data)
+
+    def _set(self, tenant: Tenant, name: str, values: dict[str, Any]) -> Alias:
+        rollout = {field: value for field, value in values.items() if field in ROLLOUT_FIELDS}
+        return services.set_alias(
+            tenant=tenant,
+            name=name,
+            version=values.get("version"),
+            pool=values.get("pool"),
+            track=values.get("track", Track.PINNED),
+            rollout=rollout,
         )
 
     def perform_destroy(self, instance: Alias) -> None:

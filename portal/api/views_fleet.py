@@ -37,6 +37,14 @@ class PoolViewSet(Deletable):
     def get_serializer_class(self) -> "type[BaseSerializer[Pool]]":
         return PoolChangeSerializer if self.action == "partial_update" else PoolSerializer
 
+    def perform_update(self, serializer: "BaseSerializer[Pool]") -> None:
+        """Another model has other keys and values."""
+        values = serializer.validated_data
+        pool: Any = serializer.instance
+        if values.get("model", pool.model) != pool.model and "kv_bytes_per_token" not in values:
+            values["kv_bytes_per_token"] = services.kv_bytes_of(values["model"])
+        super().perform_update(serializer)
+
     def check(self, instance: Any) -> None:
         if instance.pk is None:
             return

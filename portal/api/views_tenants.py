@@ -81,7 +81,6 @@ class AppViewSet(Deletable):
     queryset = App.objects.select_related("tenant")
     serializer_class = AppSerializer
     filters = {"tenant": "tenant", "name": "name"}
-    publishes = False
 
     def perform_create(self, serializer: "BaseSerializer[App]") -> None:
         serializer.instance = services.create_app(**serializer.validated_data)
@@ -99,10 +98,14 @@ class ApiKeyViewSet(Editable):
     serializer_class = ApiKeySerializer
     filters = {"app": "app", "tenant": "app__tenant"}
     secret_actions = ("create", "rotate")
+
     action_permissions = {
         "revoke": ("tenants.change_apikey",),
         "rotate": ("tenants.change_apikey", "tenants.add_apikey"),
     }
+
+    def check(self, instance: Any) -> None:
+        services.require_own_aliases(app=instance.app, aliases=instance.aliases)
 
     def get_serializer_class(self) -> "type[BaseSerializer[Any]]":
         return KeyChangeSerializer if self.action == "partial_update" else ApiKeySerializer

@@ -46,7 +46,9 @@ def engine_event(payload: Any) -> EngineEvent:
 
 
 def is_billable(gateway: GatewayEvent | None, engine: EngineEvent | None) -> bool:
-    """Whether the engine was asked: a refusal costs nothing."""
+    """Whether the engine was asked: a refusal costs nothing, and a shadow copy is nobody's to pay."""
+    if (engine is not None and engine.shadow) or (gateway is not None and gateway.shadow_of is not None):
+        return False
     return engine is not None or (gateway is not None and gateway.forwarded)
 
 

@@ -191,3 +191,30 @@ class CostLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.period_id} {self.worker_id} {self.kind}"
+
+
+class BudgetAlert(models.Model):
+    """Spending reached a percentage of a limit in a period: told once each.
+
+    ``scope`` is ``tenant``, ``app.<id>`` or ``key.<id>``; ``period`` a day (YYYY-MM-DD) or month (YYYY-MM)
+    of the tenant's billing zone. Amounts are as they were then, in the currency of its prices.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="budget_alerts")
+    scope = models.CharField(max_length=80)
+    period = models.CharField(max_length=10)
+    percent = models.PositiveIntegerField()
+    limit = models.DecimalField(max_digits=14, decimal_places=6)
+    spent = models.DecimalField(max_digits=26, decimal_places=6)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "scope", "period", "percent"], name="one_budget_alert_each"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant.name} {self.scope} {self.period}: {self.percent} %"

@@ -1,7 +1,7 @@
-"""Calendar months ``[start, end)`` in UTC, and in a tenant's own zone. Pure."""
+"""Calendar months and days ``[start, end)`` in UTC, and in a tenant's own zone. Pure."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from portal.billing.errors import PeriodError
@@ -18,6 +18,18 @@ def bounds_of(month: str, zone: str = "UTC") -> tuple[datetime, datetime]:
     """First moment of the month and of the next one, in UTC. Raises ``PeriodError`` for no month."""
     start, following = (_first_day(name, zone) for name in (month, next_month(month)))
     return start, following
+
+
+def day_of(moment: datetime, zone: str = "UTC") -> str:
+    """``YYYY-MM-DD`` of an aware moment as the calendars in ``zone`` show it."""
+    return f"{moment.astimezone(_zone(zone)):%Y-%m-%d}"
+
+
+def day_bounds(moment: datetime, zone: str = "UTC") -> tuple[datetime, datetime]:
+    """First moment of its day and of the next one, in UTC; where clocks change a day has 23 or 25 hours."""
+    midnight = moment.astimezone(_zone(zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    following = (midnight + timedelta(days=1)).replace(fold=0)  # of the calendar, not of the clock
+    return midnight.astimezone(UTC), following.astimezone(UTC)
 
 
 def next_month(month: str) -> str:

@@ -1,20 +1,33 @@
 """Keeps the gateway's money counters in Redis honest: settles holds, and raises what Redis forgot."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
-
-from django.db.models import DecimalField, ExpressionWrapper, F, QuerySet, Sum
-from django.db.models.functions import Ceil
+from typing import TypeVar, cast
+from uuid import UUID
 
 from gateway_hooks.contract import keys
-from gateway_hooks.contract.settlement import RAISE_SPEND, SETTLE, SPEND_KEPT_SECONDS
-from portal.billing.models import LedgerEntry
-from portal.billing.months import bounds_of, month_of
+from gateway_hooks.contract.settlement import DAY_KEPT_SECONDS, SETTLE, SPEND_KEPT_SECONDS
+from portal.billing.spending import Scope, spent_by_scope
 from portal.core.redis import client as redis_client
 from portal.tenants.models import Tenant
 
-MICRO = 1_000_000
+BATCH = 500
+"""So many keys are asked for at once: more would keep Redis from the gateways' decisions."""
+
+_RAISE_TENANT = """
+-- KEYS[1] says that the tenant's counters are known   KEYS[2..] its spend keys
+-- ARGV[i*2-1], ARGV[i*2]: micro-currency known to the ledger and seconds to keep, of KEYS[i+1]
+-- One step, so that no counter is called known that was lost a moment after it was raised.
+for i = 2, #KEYS do
+  local known, kept = tonumber(ARGV[i * 2 - 3]), ARGV[i * 2 - 2]
+  if tonumber(redis.call('GET', KEYS[i]) or '0') < known then redis.call('SET', KEYS[i], ARGV[i * 2 - 3]) end
+  redis.call('EXPIRE', KEYS[i], kept)
+end
+redis.call('SET', KEYS[1], 1)
+"""
+
+_T = TypeVar("_T")
 
 
 def settle_holds(settlements: Iterable[tuple[str, str, int]]) -> int:
@@ -28,8 +41,19 @@ def settle_holds(settlements: Iterable[tuple[str, str, int]]) -> int:
 
 
 def raise_spend_floor(now: datetime) -> int:
-    """Lift every counter of the current month that is below the ledger; how many were looked at."""
-    return _raise(Tenant.objects.all(), now)
+    """Lift every counter of the running day and month that is below the ledger; how many were.
+
+    Tenants, apps and keys have one each. Reads first, since hardly ever anything is to be done.
+    """
+    spent = spent_by_scope(Tenant.objects.all(), now)
+    low: dict[Scope, int] = {}
+    for part in _parts(list(spent)):
+        held = cast("list[bytes | None]", redis_client().mget([scope.key for scope in part]))
+        low |= {
+            scope: spent[scope] for scope, raw in zip(part, held, strict=True) if int(raw or 0) < spent[scope]
+        }
+    _raise(_by_tenant(low))
+    return len(low)
 
 
 def make_spend_known(now: datetime) -> int:
@@ -37,53 +61,52 @@ def make_spend_known(now: datetime) -> int:
 
     Until then a gateway refuses whoever of them has a spend limit.
     """
-    ids = list(Tenant.objects.order_by().values_list("pk", flat=True))
-    with redis_client().pipeline(transaction=False) as pipeline:
-        for pk in ids:
-            pipeline.exists(keys.spend_known(str(pk)))
-        unknown = [pk for pk, known in zip(ids, pipeline.execute(), strict=True) if not known]
-    if unknown:
-        _raise(Tenant.objects.filter(pk__in=unknown), now)
+    unknown = _unknown(list(Tenant.objects.order_by().values_list("pk", flat=True)))
+    for part in _parts(unknown):
+        spent = _by_tenant(spent_by_scope(Tenant.objects.filter(pk__in=part), now))
+        _raise({tenant_id: spent.get(tenant_id, {}) for tenant_id in part})
     return len(unknown)
 
 
-def _raise(tenants: "QuerySet[Tenant]", now: datetime) -> int:
-    """Per tenant and per key, in the tenant's own month. Sums what the gateway would have counted: every
-    request rounded up to a micro. In one transaction of Redis, so that no counter is called known that
-    was lost a moment after it was raised.
-    """
+def _unknown(tenant_ids: Sequence[UUID]) -> list[UUID]:
+    """One question per ``BATCH`` where all are known, which is nearly always."""
     connected = redis_client()
-    script = connected.register_script(RAISE_SPEND)
-    counters = 0
-    with connected.pipeline(transaction=True) as pipeline:
-        for zone in tenants.order_by().values_list("billing_timezone", flat=True).distinct():
-            for key, micro in _spent(tenants, zone, now).items():
-                script(keys=[key], args=[micro, SPEND_KEPT_SECONDS], client=pipeline)
-                counters += 1
-        for pk in tenants.order_by().values_list("pk", flat=True):
-            pipeline.set(keys.spend_known(str(pk)), 1)
-        pipeline.execute()
-    return counters
+    found: list[UUID] = []
+    for part in _parts(tenant_ids):
+        names = [keys.spend_known(str(pk)) for pk in part]
+        if connected.exists(*names) == len(names):
+            continue
+        held = cast("list[bytes | None]", connected.mget(names))
+        found += [pk for pk, raw in zip(part, held, strict=True) if raw is None]
+    return found
 
 
-def _spent(tenants: "QuerySet[Tenant]", zone: str, now: datetime) -> dict[str, int]:
-    """Micro-currency by spend key, for those of ``tenants`` whose months turn in ``zone``."""
-    month = month_of(now, zone)
-    start, end = bounds_of(month, zone)
-    total = F("input_amount") + F("cached_input_amount") + F("output_amount")
-    micro = Ceil(ExpressionWrapper(total * MICRO, DecimalField(max_digits=40, decimal_places=12)))
-    rows = (
-        LedgerEntry.objects.filter(
-            tenant__in=tenants.filter(billing_timezone=zone), ts__gte=start, ts__lt=end, rate__isnull=False
-        )
-        .order_by()
-        .values_list("tenant_id", "key_id")
-        .annotate(micro=Sum(micro, output_field=DecimalField(max_digits=40, decimal_places=0)))
-    )
-    spent: dict[str, int] = {}
-    for tenant_id, key_id, amount in rows:
-        scopes = [keys.TENANT_SCOPE, *([keys.key_scope(key_id)] if key_id else [])]
-        for scope in scopes:
-            name = keys.spend(str(tenant_id), scope, month)
-            spent[name] = spent.get(name, 0) + int(Decimal(amount))
-    return spent
+def _raise(spent: Mapping[UUID, Mapping[Scope, int]]) -> None:
+    """One script per tenant, so that gateways have their turn in between."""
+    connected = redis_client()
+    script = connected.register_script(_RAISE_TENANT)
+    for part in _parts(list(spent)):
+        with connected.pipeline(transaction=False) as pipeline:
+            for tenant_id in part:
+                scopes = spent[tenant_id]
+                names = [keys.spend_known(str(tenant_id)), *(scope.key for scope in scopes)]
+                values = [value for scope, micro in scopes.items() for value in (micro, _kept(scope))]
+                script(keys=names, args=values, client=pipeline)
+            pipeline.execute()
+
+
+def _kept(scope: Scope) -> int:
+    """Seconds: a day's key is dropped sooner than a month's."""
+    return DAY_KEPT_SECONDS if len(scope.period) == len("2026-01-31") else SPEND_KEPT_SECONDS
+
+
+def _by_tenant(spent: Mapping[Scope, int]) -> dict[UUID, dict[Scope, int]]:
+    found: dict[UUID, dict[Scope, int]] = defaultdict(dict)
+    for scope, micro in spent.items():
+        found[scope.tenant_id][scope] = micro
+    return found
+
+
+def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

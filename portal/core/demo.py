@@ -25,7 +25,8 @@ from portal.billing.models import PriceBook, Rate
 from portal.core.services import sync_roles
 from portal.environment import CHECKOUT
 from portal.fleet.models import NodeRate, Pool
-from portal.fleet.services import set_node_rate
+from portal.fleet.services import kv_bytes_of, set_node_rate
+from portal.tenants.configurations import publish, save_draft
 from portal.tenants.models import Tenant
 from portal.tenants.services import create_app, create_tenant, issue_key
 from portal.tiers.models import Tier
@@ -50,6 +51,9 @@ TIERS: Mapping[str, Mapping[str, Any]] = {
         "tokens_per_minute": 300_000,
         "concurrency": 32,
         "max_output_tokens": 512,
+        "weight": 2,
+        "clamp_output": True,
+        "alert_percentages": [50, 80, 100],
     },
     "Enterprise": {
         "description": "For the largest customers.",
@@ -57,6 +61,28 @@ TIERS: Mapping[str, Mapping[str, Any]] = {
         "tokens_per_minute": 2_000_000,
         "concurrency": 128,
         "max_output_tokens": 1_024,
+        "weight": 4,
+    },
+}
+
+
+# Nothing here changes what the demo's adapters answer.
+CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
+    "acme-health": {
+        "bounds": {"temperature": {"high": 1.0}},
+        "stop": ["<|end_of_record|>"],
+        "pii": {
+            "entities": {
+                "EMAIL_ADDRESS": "mask",
+                "PHONE_NUMBER": "mask",
+                "CREDIT_CARD": "mask",
+                "IBAN_CODE": "mask",
+                "US_SSN": "mask",
+                "UK_NHS": "mask",
+                "API_KEY": "redact",
+                "PRIVATE_KEY": "block",
+            },
+        },
     },
 }
 
@@ -126,7 +152,14 @@ def _tiers() -> list[Tier]:
 
 def _pool(now: datetime) -> Pool:
     base_model, model = demo_model(os.environ.get("TENANTRY_DEMO_MODEL"))
-    pool, _ = Pool.objects.get_or_create(name="default", defaults={"base_model": base_model, "model": model})
+    pool, _ = Pool.objects.get_or_create(
+        name="default",
+        defaults={
+            "base_model": base_model,
+            "model": model,
+            "kv_bytes_per_token": kv_bytes_of(model),
+        },
+    )
     if not NodeRate.objects.filter(pool=pool).exists():
         set_node_rate(
             pool=pool,
@@ -172,7 +205,15 @@ def _tenant(demo: DemoTenant, tier: Tier, pool: Pool, now: datetime, made: Seede
     set_alias(tenant=tenant, name="base", version=None)
     voice = _voice(tenant, now) if pool.base_model == BASE_MODEL else None
     set_alias(tenant=tenant, name="assistant", version=voice)
+    _configure(tenant, now)
     made.aliases[demo.key] = sorted(Alias.objects.filter(tenant=tenant).values_list("name", flat=True))
+
+
+def _configure(tenant: Tenant, now: datetime) -> None:
+    if content := CONFIGURATIONS.get(tenant.slug):
+        note = "Personal data is masked before the model sees it."
+        draft = save_draft(tenant=tenant, content=dict(content), now=now, user=None, note=note)
+        publish(draft=draft, now=now, user=None)
 
 
 def _voice(tenant: Tenant, now: datetime) -> AdapterVersion:

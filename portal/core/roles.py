@@ -23,6 +23,10 @@ ROLES: Mapping[str, Grants] = {
         "fleet.pool": VIEW,
         "usage.gatewayusage": VIEW,
         "billing.ledgerentry": VIEW,
+        "tenants.limitraise": EDIT,
+        "tenants.tenantconfiguration": FULL,
+        "tenants.tokenissuer": FULL,
+        "billing.budgetalert": VIEW,
     },
     "finance": {
         "tenants.tenant": VIEW,
@@ -38,6 +42,9 @@ ROLES: Mapping[str, Grants] = {
         "billing.billingperiod": EDIT,
         "billing.ledgerentry": VIEW,
         "billing.costline": VIEW,
+        "tenants.app": VIEW,
+        "tenants.limitraise": VIEW,
+        "billing.budgetalert": VIEW,
     },
     "ml-engineer": {
         "tenants.tenant": VIEW,
@@ -48,6 +55,7 @@ ROLES: Mapping[str, Grants] = {
         "fleet.worker": VIEW,
         "usage.gatewayusage": VIEW,
         "usage.engineusage": VIEW,
+        "tenants.tenantconfiguration": VIEW,
     },
     "operator": {
         "tenants.tenant": VIEW,
@@ -63,6 +71,11 @@ ROLES: Mapping[str, Grants] = {
         "usage.engineusage": VIEW,
         "usage.workertime": VIEW,
         "usage.parkedevent": VIEW,
+        "tenants.app": VIEW,
+        "tenants.limitraise": VIEW,
+        "tenants.tenantconfiguration": VIEW,
+        "tenants.tokenissuer": VIEW,
+        "billing.budgetalert": VIEW,
     },
     "auditor": {
         "tenants.tenant": VIEW,
@@ -89,6 +102,10 @@ ROLES: Mapping[str, Grants] = {
         "admin.logentry": VIEW,
         "auth.user": VIEW,
         "auth.group": VIEW,
+        "tenants.limitraise": VIEW,
+        "tenants.tenantconfiguration": VIEW,
+        "tenants.tokenissuer": VIEW,
+        "billing.budgetalert": VIEW,
     },
 }
 

@@ -14,6 +14,8 @@ from portal.core.words import count
 from portal.fleet import selectors
 from portal.fleet.forms import NodeRateForm, PoolForm
 from portal.fleet.models import GatewayProcess, NodeRate, Pool, Worker
+from portal.fleet.queue_pages import QueuePages
+from portal.fleet.trouble_pages import TroublePages
 from portal.snapshots.admin import PublishingAdmin
 
 LEVELS = {"up to date": "success", "behind": "warning", "empty": "danger", "gone": "default"}
@@ -22,10 +24,11 @@ WORKER_LABELS = {"ready": "success", "starting": "info", "draining": "warning", 
 
 
 @admin.register(Pool)
-class PoolAdmin(PublishingAdmin, ConsoleAdmin):
+class PoolAdmin(QueuePages, PublishingAdmin, ConsoleAdmin):
     form = PoolForm
     list_display = ("name", "base_model", "tenants_text", "workers_text", "max_model_len", "max_lora_rank")
     search_fields = ("name", "base_model")
+    actions_detail = ("open_queue",)
     fieldsets = (
         (None, {"fields": ("name", ("base_model", "model"), "endpoints")}),
         (
@@ -37,6 +40,13 @@ class PoolAdmin(PublishingAdmin, ConsoleAdmin):
                     ("max_num_batched_tokens", "kv_cache_gib"),
                     "enforce_eager",
                 ),
+            },
+        ),
+        (
+            "Admission",
+            {
+                "description": "How many requests gateways let in at once; the others wait there, fairly.",
+                "fields": (("seqs_in_flight", "tokens_in_flight"), "kv_bytes_per_token"),
             },
         ),
         ("Adapters", {"fields": (("max_loras", "max_cpu_loras"), "max_lora_rank")}),
@@ -134,7 +144,7 @@ class WorkerAdmin(ReadOnlyAdmin):
 
 
 @admin.register(GatewayProcess)
-class GatewayProcessAdmin(ReadOnlyAdmin):
+class GatewayProcessAdmin(TroublePages, ReadOnlyAdmin):
     list_display = ("name", "level", "serves", "seen", "source", "spooled_events", "started_at")
     search_fields = ("id", "host")
     fields = (

@@ -29,6 +29,27 @@ class Pool(models.Model):
     max_cpu_loras = models.PositiveIntegerField("adapters kept in memory", default=16)
     max_lora_rank = models.PositiveIntegerField("largest adapter rank", default=16)
     kv_cache_gib = models.PositiveIntegerField("KV cache (GiB); 0 leaves it to vLLM (GPU only)", default=1)
+    kv_bytes_per_token = models.PositiveBigIntegerField(
+        "KV cache per token (bytes)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Empty: read from the model's config.json where it can be; unknown otherwise.",
+    )
+    seqs_in_flight = models.PositiveIntegerField(
+        "requests admitted per worker",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Further ones wait at the gateways, where they are fair. Empty: as the worker reports.",
+    )
+    tokens_in_flight = models.PositiveBigIntegerField(
+        "tokens admitted per worker",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Prompt and output of all requests admitted. Empty: as the worker reports.",
+    )
     enforce_eager = models.BooleanField("no graph capture", default=True)
     endpoints = models.JSONField(default=default_endpoints)
 
@@ -94,6 +115,8 @@ class GatewayProcess(models.Model):
     snapshot_loaded_at = models.DateTimeField(null=True)
     snapshot_source = models.CharField(max_length=10)
     spooled_events = models.PositiveIntegerField(default=0)
+    breakers = models.JSONField(default=list, help_text="What it does not send where: fields of OpenBreaker.")
+    unhealthy = models.JSONField(default=list, help_text="Workers that do not answer its health checks.")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
 

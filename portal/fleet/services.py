@@ -1,9 +1,11 @@
 """Node rates, and what workers and gateways report about themselves."""
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeVar, cast
 
 import msgspec
@@ -11,9 +13,11 @@ from django.db import transaction
 
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, decode_gateway, decode_worker
+from gateway_hooks.contract.kv import ModelConfigError, kv_bytes_per_token
 from portal.core.redis import client
 from portal.fleet.errors import FleetError
 from portal.fleet.models import GatewayProcess, NodeRate, Pool, Worker
+from portal.snapshots.services import publish_after_commit
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +109,33 @@ def _keep_gateway(record: GatewayRecord) -> None:
             "snapshot_loaded_at": record.snapshot_loaded_at,
             "snapshot_source": record.snapshot_source,
             "spooled_events": record.spooled_events,
+            "breakers": msgspec.to_builtins(list(record.breakers)),
+            "unhealthy": list(record.unhealthy),
             "started_at": record.started_at,
             "seen_at": record.seen_at,
         },
     )
+
+
+def kv_bytes_of(model: str) -> int | None:
+    """Bytes of KV cache per token, from the config.json of a local folder; None where it does not say."""
+    path = Path(model) / "config.json"
+    try:
+        return kv_bytes_per_token(json.loads(path.read_text()))
+    except (OSError, ValueError, AttributeError, ModelConfigError):
+        return None
+
+
+def learn_kv_bytes() -> int:
+    """Fill in what pools leave empty and their models' folders tell on this host; how many."""
+    learnt = 0
+    for pool in Pool.objects.filter(kv_bytes_per_token__isnull=True):
+        if (found := kv_bytes_of(pool.model)) is not None:
+            with transaction.atomic():
+                unset = Pool.objects.filter(pk=pool.pk, model=pool.model, kv_bytes_per_token__isnull=True)
+                learnt += unset.update(kv_bytes_per_token=found)
+                publish_after_commit()
+    return learnt
 
 
 @transaction.atomic

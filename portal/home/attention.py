@@ -1,9 +1,8 @@
 """What needs a person, most urgent first: each with one link that leads to the remedy."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Protocol
 
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
@@ -15,7 +14,10 @@ from portal.billing.selectors import rates_at
 from portal.core.windows import month_to_date
 from portal.core.wording import money
 from portal.fleet.models import GatewayProcess, Pool, Worker
+from portal.home.budget_alerts import budget_matters
 from portal.home.charges import near_limit
+from portal.home.fleet_matters import fleet_matters
+from portal.home.matters import SHOWN, Matter
 from portal.snapshots.models import PublishedSnapshot
 from portal.tenants.models import Tenant, TenantStatus
 from portal.usage.models import ParkedEvent
@@ -23,23 +25,10 @@ from portal.usage.models import ParkedEvent
 ALIVE = timedelta(seconds=60)
 """Processes report every few seconds; a minute of silence is no hiccup."""
 PROPAGATION = timedelta(seconds=10)
-SHOWN = 4
-
-Level = Literal["critical", "warning", "info"]
 
 
 class User(Protocol):
     def has_perm(self, perm: str, /) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Matter:
-    level: Level
-    icon: str
-    text: str
-    detail: str
-    link: str
-    button: str
 
 
 def matters(user: User, now: datetime) -> list[Matter]:
@@ -47,7 +36,9 @@ def matters(user: User, now: datetime) -> list[Matter]:
     found = [
         *(_workers(now) if user.has_perm("fleet.view_worker") else ()),
         *(_gateways(now) if user.has_perm("fleet.view_gatewayprocess") else ()),
+        *(fleet_matters(now, ALIVE) if user.has_perm("fleet.view_gatewayprocess") else ()),
         *(_near_limit(now) if _may_see_money(user) else ()),
+        *(budget_matters(now) if user.has_perm("billing.view_budgetalert") else ()),
         *(_unpriced(now) if user.has_perm("adapters.view_alias") else ()),
         *(_parked() if user.has_perm("usage.view_parkedevent") else ()),
         *(_to_close(now) if user.has_perm("billing.view_billingperiod") else ()),

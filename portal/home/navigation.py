@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, reverse
 
 Item = dict[str, Any]
 
-# (group, ((title, icon, "app.model"), ...))
+# (group, ((title, icon, "app.model"), ...)); "app.model:page" is another page for who may see the model
 _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Tenants",
@@ -16,6 +16,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Tenants", "apartment", "tenants.tenant"),
             ("Apps", "apps", "tenants.app"),
             ("API keys", "key", "tenants.apikey"),
+            ("Token issuers", "badge", "tenants.tokenissuer"),
             ("Tiers", "layers", "tiers.tier"),
             ("Requests", "receipt_long", "usage.gatewayusage"),
         ),
@@ -34,6 +35,7 @@ _GROUPS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Pools", "hub", "fleet.pool"),
             ("Workers", "memory", "fleet.worker"),
             ("Gateways", "router", "fleet.gatewayprocess"),
+            ("Breakers, dead letters", "dangerous", "fleet.gatewayprocess:fleet_trouble"),
             ("Configuration", "published_with_changes", "snapshots.publishedsnapshot"),
             ("Engine events", "developer_board", "usage.engineusage"),
             ("Worker time", "timelapse", "usage.workertime"),
@@ -78,14 +80,16 @@ def navigation(request: HttpRequest) -> list[Item]:
 
 
 def _item(request: HttpRequest, title: str, icon: str, model: str) -> Item | None:
+    model, _, page = model.partition(":")
     app, name = model.split(".")
     try:
-        link = reverse(f"admin:{app}_{name}_changelist")
+        link = reverse(f"admin:{page or f'{app}_{name}_changelist'}")
     except NoReverseMatch:
         return None
     if not _may_open(app, name)(request):
         return None
-    return {"title": title, "icon": icon, "link": link, "permission": _may_open(app, name)}
+    shown = _is_shown(page or f"{app}_{name}_")
+    return {"title": title, "icon": icon, "link": link, "permission": _may_open(app, name), "active": shown}
 
 
 def _may_open(app: str, model: str) -> Callable[[HttpRequest], bool]:
@@ -93,6 +97,16 @@ def _may_open(app: str, model: str) -> Callable[[HttpRequest], bool]:
         return request.user.has_perm(f"{app}.view_{model}") or request.user.has_perm(f"{app}.change_{model}")
 
     return allowed
+
+
+def _is_shown(prefix: str) -> Callable[[HttpRequest], bool]:
+    """By the page's name: addresses of one model's pages may lie below another's."""
+
+    def shown(request: HttpRequest) -> bool:
+        match = request.resolver_match
+        return match is not None and (match.url_name or "").startswith(prefix)
+
+    return shown
 
 
 def _everyone(_request: HttpRequest) -> bool:

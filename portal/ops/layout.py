@@ -13,6 +13,8 @@ SECRETS: dict[str, Callable[[], str]] = {
     "django_secret_key": lambda: secrets.token_urlsafe(50),
     "identity_keys": lambda: f"k1:{secrets.token_hex(32)}",
     "salt_secret": lambda: secrets.token_hex(32),
+    "secrets_keys": lambda: f"s1:{secrets.token_hex(32)}",
+    "metrics_token": lambda: secrets.token_urlsafe(32),
     "postgres_password": lambda: secrets.token_hex(24),
     "redis_password": lambda: secrets.token_hex(24),
 }

@@ -122,6 +122,8 @@ def environment(options: Options, layout: Layout, stores: Stores, env: Mapping[s
         "TENANTRY_IDENTITY_KEYS": "identity_keys",
         "TENANTRY_SALT_SECRET": "salt_secret",
         "TENANTRY_SECRET_KEY": "django_secret_key",
+        "TENANTRY_SECRETS_KEYS": "secrets_keys",
+        "TENANTRY_METRICS_TOKEN": "metrics_token",
     }
     for name, file in secrets.items():
         if not env.get(name) and not env.get(f"{name}_FILE"):

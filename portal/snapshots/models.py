@@ -4,13 +4,18 @@ from django.db import models
 
 
 class PublishedSnapshot(models.Model):
-    """One published version. Only the newest row keeps its ``content``: it is what Redis must hold."""
+    """One published version: whole, or as a delta from the one before it.
+
+    One row at a time holds a whole ``content``; the ``delta`` of every later row leads on from there. Both
+    together are what Redis must hold.
+    """
 
     version = models.PositiveBigIntegerField(primary_key=True)
     published_at = models.DateTimeField()
     checked_at = models.DateTimeField(help_text="When the registry was last compared with it.")
     digest = models.CharField(max_length=64, help_text="SHA-256 of the content without version and time.")
     content = models.BinaryField(null=True)
+    delta = models.BinaryField(null=True)
     delivered_at = models.DateTimeField(null=True, help_text="When Redis took it.")
 
     class Meta:
@@ -25,8 +30,10 @@ class PendingChange(models.Model):
     """Written in the transaction of a change, gone once a version with it is stored.
 
     So a process that dies between its commit and its publishing leaves a trace, and the next
-    redelivery publishes.
+    redelivery publishes. ``tenant_id`` names the only tenant that the change touches, where it is one.
     """
+
+    tenant_id = models.UUIDField(null=True)
 
     class Meta:
         verbose_name = "change that awaits publishing"

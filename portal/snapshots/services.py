@@ -1,27 +1,33 @@
 """Publishes the registry to the gateways.
 
 A change and its ``PendingChange`` are committed together; after the commit the registry is read as one
-moment, stored as a new version if its content differs, and brought to Redis. Whatever fails in between,
-``redeliver`` (Celery beat) completes.
+moment, stored as a new version, and brought to Redis: as a delta where only some tenants changed, else
+whole. Whatever fails in between, ``redeliver`` (Celery beat) completes.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 
-from gateway_hooks.contract.snapshot import Snapshot, encode_snapshot
-from portal.billing.models import PriceBook
+from gateway_hooks.contract.snapshot import Snapshot
 from portal.billing.settlement import make_spend_known
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.snapshots.assembly import assemble
-from portal.snapshots.delivery import deliver, held_version
+from portal.snapshots.delivery import deliver, deliver_delta, held_version, refresh
 from portal.snapshots.models import PendingChange, PublishedSnapshot
-from portal.tenants.models import ApiKey
+from portal.snapshots.versions import (
+    MAX_DELTAS,
+    deltas_since_whole,
+    is_due,
+    store,
+    store_whole_again,
+    whole_and_deltas,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +50,7 @@ def build_snapshot(now: datetime) -> Snapshot:
 def publish(now: datetime) -> Publication:
     """Store a new version if the content changed, and bring the newest one to Redis."""
     held = _held_or_none()
-    newest, changed = _store(now, above=held or 0)
+    newest, changed = store(now, above=held or 0)
     return Publication(
         version=newest.version, changed=changed, delivered=held is not None and _deliver(newest, now)
     )
@@ -53,24 +59,29 @@ def publish(now: datetime) -> Publication:
 def redeliver(now: datetime) -> Publication:
     """Complete what is due: changes, the passing of time, a Redis that was away or lost its data."""
     newest = _newest()
-    if newest is None or _is_due(newest, now):
+    if newest is None or is_due(newest, now):
         return publish(now)
     held = _held_or_none()
     if held is not None and held > newest.version:  # PostgreSQL came back from a backup
         return publish(now)
     delivered = held == newest.version and newest.delivered_at is not None
     if held is not None and not delivered:
-        delivered = _deliver(PublishedSnapshot.objects.get(pk=newest.pk), now)
+        delivered = _deliver(newest, now)
+    if deltas_since_whole() >= MAX_DELTAS:
+        _write_whole_anew(now)
     return Publication(version=newest.version, changed=False, delivered=delivered)
 
 
-def publish_after_commit(report: Callable[[Publication], None] | None = None) -> None:
+def publish_after_commit(
+    report: Callable[[Publication], None] | None = None, *, tenant_id: UUID | None = None
+) -> None:
     """Note the change in the running transaction and publish once it is committed.
 
-    ``report`` is told the outcome. An error in publishing does not reach the user, whose change is
-    saved; it is logged, and ``redeliver`` tries again.
+    ``tenant_id`` is the only tenant that the change touches; without it everything is published. ``report``
+    is told the outcome. An error in publishing does not reach the user, whose change is saved; it is
+    logged, and ``redeliver`` tries again.
     """
-    PendingChange.objects.create()
+    PendingChange.objects.create(tenant_id=tenant_id)
 
     def go() -> None:
         now = clock.now()
@@ -81,60 +92,8 @@ def publish_after_commit(report: Callable[[Publication], None] | None = None) ->
     transaction.on_commit(go, robust=True)
 
 
-def content_digest(content: bytes) -> str:
-    """SHA-256 (hex) of an encoded snapshot but for its version and time, with which it begins."""
-    return hashlib.sha256(content[content.index(b'"tenants":') :]).hexdigest()
-
-
-@transaction.atomic(durable=True)
-def _store(now: datetime, *, above: int) -> tuple[PublishedSnapshot, bool]:
-    """(the newest version, whether this call made it). ``above``: a version that must be exceeded."""
-    _serialise()
-    noted = list(PendingChange.objects.values_list("pk", flat=True))
-    newest = PublishedSnapshot.objects.first()
-    snapshot = assemble(now=now, version=max(newest.version if newest else 0, above) + 1)
-    content = encode_snapshot(snapshot)
-    digest = content_digest(content)
-    changed = newest is None or newest.digest != digest or newest.version < above
-    if newest is None or changed:
-        PublishedSnapshot.objects.filter(content__isnull=False).update(content=None)
-        newest = PublishedSnapshot.objects.create(
-            version=snapshot.version,
-            published_at=now,
-            checked_at=now,
-            digest=digest,
-            content=content,
-        )
-    else:
-        PublishedSnapshot.objects.filter(pk=newest.pk).update(checked_at=now)
-    PendingChange.objects.filter(pk__in=noted).delete()
-    return newest, changed
-
-
-def _serialise() -> None:
-    """One publisher at a time, each seeing all that was committed before its turn.
-
-    LOCK TABLE takes no snapshot of the data, so the first SELECT after it fixes the moment that the
-    whole transaction sees. An advisory lock would fix it before the wait, and lose updates.
-    """
-    with connection.cursor() as cursor:
-        if len(connection.savepoint_ids) == 0:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute("LOCK TABLE snapshots_publishedsnapshot IN EXCLUSIVE MODE")
-
-
-def _is_due(newest: PublishedSnapshot, now: datetime) -> bool:
-    """Whether the content may differ by now: changes are noted, or a key or price book came of age."""
-    since = (newest.checked_at, now)
-    return (
-        PendingChange.objects.exists()
-        or ApiKey.objects.filter(expires_at__range=since).exists()
-        or PriceBook.objects.filter(published_at__isnull=False, effective_from__range=since).exists()
-    )
-
-
 def _newest() -> PublishedSnapshot | None:
-    return PublishedSnapshot.objects.defer("content").first()
+    return PublishedSnapshot.objects.defer("content", "delta").first()
 
 
 def _held_or_none() -> int | None:
@@ -147,13 +106,36 @@ def _held_or_none() -> int | None:
 
 def _deliver(newest: PublishedSnapshot, now: datetime) -> bool:
     """Whether Redis holds ``newest`` or a newer one now."""
-    if newest.content is not None:
-        try:
-            # First, so that no gateway meets a new tenant whose spending nobody has counted.
-            make_spend_known(now)
-            deliver(version=newest.version, content=bytes(newest.content))
-        except REDIS_AWAY as error:
-            logger.warning("Redis is away, configuration %s waits: %s", newest.version, error)
-            return False
-        PublishedSnapshot.objects.filter(pk=newest.pk, delivered_at__isnull=True).update(delivered_at=now)
+    try:
+        # First, so that no gateway meets a new tenant whose spending nobody has counted.
+        make_spend_known(now)
+        if not _deliver_one(newest):
+            whole, deltas = whole_and_deltas()
+            if whole.content is not None:
+                deliver(version=max([whole.version, *deltas]), content=bytes(whole.content), deltas=deltas)
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, configuration %s waits: %s", newest.version, error)
+        return False
+    PublishedSnapshot.objects.filter(version__lte=newest.version, delivered_at__isnull=True).update(
+        delivered_at=now
+    )
     return True
+
+
+def _deliver_one(newest: PublishedSnapshot) -> bool:
+    """Just the newest delta, which is enough where Redis has what was before it."""
+    delta = PublishedSnapshot.objects.filter(pk=newest.pk).values_list("delta", flat=True).first()
+    return delta is not None and deliver_delta(
+        version=newest.version, base=newest.version - 1, delta=bytes(delta)
+    )
+
+
+def _write_whole_anew(now: datetime) -> None:
+    """So that neither Redis nor a gateway that starts has to follow more than some hundred deltas."""
+    newest = store_whole_again(now)
+    if newest is None or newest.content is None:
+        return
+    try:
+        refresh(version=newest.version, content=newest.content)
+    except REDIS_AWAY as error:
+        logger.warning("Redis is away, its whole configuration stays older: %s", error)

@@ -5,16 +5,17 @@ Pure: knows no database. Empty (None) means "not limited here".
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from gateway_hooks.contract.snapshot import Limits
 
 MICRO = 1_000_000
+MIB = 1 << 20
 Source = Literal["tenant", "tier", "none"]
 
 
 class LimitValues(Protocol):
-    """What tiers, tenants and keys have in common."""
+    """What tiers, tenants, apps, keys and issuers have in common."""
 
     @property
     def requests_per_minute(self) -> int | None: ...
@@ -22,6 +23,12 @@ class LimitValues(Protocol):
     def tokens_per_minute(self) -> int | None: ...
     @property
     def concurrency(self) -> int | None: ...
+    @property
+    def kv_budget_mib(self) -> int | None: ...
+    @property
+    def context_tokens(self) -> int | None: ...
+    @property
+    def daily_spend_limit(self) -> Decimal | None: ...
     @property
     def monthly_spend_limit(self) -> Decimal | None: ...
 
@@ -36,7 +43,11 @@ class Effective:
     tier_value: int | Decimal | None
 
 
-NAMES = ("requests_per_minute", "tokens_per_minute", "concurrency", "monthly_spend_limit")
+NAMES = (
+    *("requests_per_minute", "tokens_per_minute", "concurrency", "kv_budget_mib", "context_tokens"),
+    *("daily_spend_limit", "monthly_spend_limit"),
+)
+MONEY = frozenset({"daily_spend_limit", "monthly_spend_limit"})
 
 
 def effective_limits(tenant: LimitValues, tier: LimitValues) -> tuple[Effective, ...]:
@@ -56,23 +67,50 @@ def tenant_limits(tenant: LimitValues, tier: LimitValues) -> Limits:
         tier.requests_per_minute if tenant.requests_per_minute is None else tenant.requests_per_minute,
         tier.tokens_per_minute if tenant.tokens_per_minute is None else tenant.tokens_per_minute,
         tier.concurrency if tenant.concurrency is None else tenant.concurrency,
+        tier.kv_budget_mib if tenant.kv_budget_mib is None else tenant.kv_budget_mib,
+        tier.context_tokens if tenant.context_tokens is None else tenant.context_tokens,
+        tier.daily_spend_limit if tenant.daily_spend_limit is None else tenant.daily_spend_limit,
         tier.monthly_spend_limit if tenant.monthly_spend_limit is None else tenant.monthly_spend_limit,
     )
 
 
-def key_limits(key: LimitValues) -> Limits:
-    """A key's own limits; the tenant's hold for it as well."""
-    return _contract(key.requests_per_minute, key.tokens_per_minute, key.concurrency, key.monthly_spend_limit)
+def own_limits(owner: LimitValues) -> Limits:
+    """Those of an app, a key or an issuer; the tenant's hold for it as well."""
+    return _contract(
+        owner.requests_per_minute,
+        owner.tokens_per_minute,
+        owner.concurrency,
+        owner.kv_budget_mib,
+        owner.context_tokens,
+        owner.daily_spend_limit,
+        owner.monthly_spend_limit,
+    )
+
+
+def one_limit(name: str, value: Decimal) -> Limits:
+    """A single limit of ``NAMES``, as gateways read it."""
+    values: dict[str, Any] = dict.fromkeys(NAMES)
+    values[name] = value if name in MONEY else int(value)
+    return _contract(*(values[each] for each in NAMES))
 
 
 def _contract(
-    requests: int | None, tokens: int | None, concurrency: int | None, money: Decimal | None
+    requests: int | None,
+    tokens: int | None,
+    concurrency: int | None,
+    kv_mib: int | None,
+    context: int | None,
+    daily: Decimal | None,
+    monthly: Decimal | None,
 ) -> Limits:
     return Limits(
         requests_per_minute=requests,
         tokens_per_minute=tokens,
         concurrency=concurrency,
-        monthly_spend_micro=None if money is None else to_micro(money),
+        kv_bytes=None if kv_mib is None else kv_mib * MIB,
+        context_tokens=context,
+        daily_spend_micro=None if daily is None else to_micro(daily),
+        monthly_spend_micro=None if monthly is None else to_micro(monthly),
     )
 
 

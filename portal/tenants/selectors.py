@@ -17,6 +17,11 @@ def usable(now: datetime, prefix: str = "") -> Q:
     return Q(**{f"{prefix}revoked_at__isnull": True}) & alive
 
 
+def coming(now: datetime) -> Q:
+    """Temporary raises that are in force at ``now`` or will be."""
+    return Q(ended_early_at__isnull=True, until__gt=now)
+
+
 def key_state(key: ApiKey, now: datetime) -> KeyState:
     if key.revoked_at is not None:
         return "revoked"

@@ -32,15 +32,43 @@ class TierAdmin(PublishingAdmin, ConsoleAdmin):
             {
                 "description": (
                     "They hold for every tenant of this tier that has no limit of its own. "
-                    "Empty: not limited. Money per calendar month."
+                    "Empty: not limited. Money per calendar day and month of the tenant's billing zone."
                 ),
                 "fields": (
                     ("requests_per_minute", "tokens_per_minute"),
-                    ("concurrency", "monthly_spend_limit"),
+                    ("concurrency", "kv_budget_mib"),
+                    ("daily_spend_limit", "monthly_spend_limit"),
+                    "alert_percentages",
                 ),
             },
         ),
-        ("One request", {"fields": (("max_output_tokens", "request_timeout_seconds"),)}),
+        (
+            "One request",
+            {
+                "fields": (
+                    ("context_tokens", "max_output_tokens"),
+                    ("request_timeout_seconds", "clamp_output"),
+                )
+            },
+        ),
+        (
+            "Each end user",
+            {
+                "description": "Of those whom a tenant's app names, or the subjects of its tokens.",
+                "fields": (
+                    ("end_user_requests_per_minute", "end_user_tokens_per_minute"),
+                    "end_user_daily_spend_limit",
+                ),
+            },
+        ),
+        ("Full pool", {"fields": (("weight", "queue_depth"), "queue_wait_seconds")}),
+        (
+            "Personal data",
+            {
+                "description": "What is masked for its tenants that have no policy of their own.",
+                "fields": ("pii_policy",),
+            },
+        ),
         (
             "While Redis is away",
             {

@@ -11,7 +11,16 @@ from portal.adapters.models import AdapterVersion
 from portal.billing.models import LedgerEntry
 from portal.core import wording
 from portal.fleet.models import Pool
-from portal.tenants.models import ApiKey
+from portal.tenants.limit_figures import currency_now
+from portal.tenants.models import ApiKey, TokenIssuer
+from portal.usage.explain_exits import (
+    identity_facts,
+    output_facts,
+    pii_words,
+    queue_words,
+    refusal_words,
+    served_words,
+)
 from portal.usage.models import EngineUsage, GatewayUsage
 from portal.usage.reasons import Reason, Remedy, reason
 
@@ -55,6 +64,7 @@ class Facts:
     key: ApiKey | None
     version: AdapterVersion | None
     pool: Pool | None
+    issuer: TokenIssuer | None = None
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -62,7 +72,7 @@ class Facts:
 
 
 def facts_of(gateway: GatewayUsage) -> Facts:
-    """Five queries at most."""
+    """Six queries at most."""
     payload = gateway.payload if isinstance(gateway.payload, dict) else {}
     version, pool = payload.get("adapter_version_id"), str(payload.get("pool_id") or "")
     return Facts(
@@ -78,6 +88,9 @@ def facts_of(gateway: GatewayUsage) -> Facts:
         if version
         else None,
         pool=Pool.objects.filter(pk=int(pool)).first() if pool.isdigit() else None,
+        issuer=TokenIssuer.objects.select_related("tenant", "app").filter(pk=gateway.issuer_id).first()
+        if gateway.issuer_id
+        else None,
     )
 
 
@@ -116,13 +129,16 @@ _IDENTITY_CODES = {
     "key_expired",
     "tenant_suspended",
     "config_unavailable",
+    *("invalid_token", "token_expired", "token_not_yet_valid", "ip_not_allowed"),
 }
 _BODY_CODES = {
     *("not_found", "method_not_allowed", "model_not_found", "endpoint_not_supported", "body_too_large"),
     *("invalid_json", "unsupported_parameter", "invalid_parameter", "price_missing"),
+    *("endpoint_not_allowed", "tool_not_allowed", "pii_blocked", "pii_failed", "pii_unmaskable"),
+    *("body_timeout", "poison_request"),
 }
 _REMEDIES: dict[Remedy, tuple[str, str]] = {
-    "limits": ("admin:tenants_tenant_change", "Open the tenant's limits"),
+    "limits": ("admin:tenants_tenant_limits", "Open the tenant's limits"),
     "tenant": ("admin:tenants_tenant_change", "Open the tenant"),
     "keys": ("admin:tenants_apikey_changelist", "Open API keys"),
     "aliases": ("admin:adapters_alias_changelist", "Open aliases"),
@@ -151,7 +167,7 @@ def _remedy(why: Reason, facts: Facts) -> tuple[str, str]:
     if why.remedy == "none":
         return "", ""
     name, text = _REMEDIES[why.remedy]
-    if not name.endswith("_change"):
+    if not name.startswith("admin:tenants_tenant_"):
         return reverse(name), text
     return (reverse(name, args=[facts.gateway.tenant_id]), text) if facts.gateway.tenant_id else ("", "")
 
@@ -164,7 +180,18 @@ def _identified(facts: Facts) -> Step:
     seen = [
         ("gateway", str(facts.payload.get("gateway_id", "")), ""),
         ("configuration", f"version {facts.payload.get('snapshot_version', '?')}", ""),
+        *identity_facts(gateway),
     ]
+    if facts.issuer is not None:
+        return Step(
+            f"Identified as {facts.issuer.tenant.name}",
+            "badge",
+            at,
+            text=f"By a token that {facts.issuer.name} signed.",
+            facts=seen,
+            link=reverse("admin:tenants_tokenissuer_change", args=[facts.issuer.pk]),
+            link_text="Open the token issuer",
+        )
     if key is None:
         return Step("Identified", "key", at, text="The key is no longer known.", facts=seen)
     return Step(
@@ -197,7 +224,15 @@ def _routed(facts: Facts) -> Step | None:
     return Step(
         f"Alias {gateway.alias} led to {model}",
         "alt_route",
-        text="" if facts.version else "No adapter: the shared base model answers.",
+        text=" ".join(
+            part
+            for part in (
+                "" if facts.version else "No adapter: the shared base model answers.",
+                served_words(gateway),
+                pii_words(gateway.pii_counts),
+            )
+            if part
+        ),
         facts=found,
     )
 
@@ -207,7 +242,7 @@ def _admitted(facts: Facts, *, money: bool) -> Step | None:
     if gateway.reason in _IDENTITY_CODES | _BODY_CODES:
         return None
     if gateway.outcome == "rejected":
-        return _stopped("Not admitted", "block", facts)
+        return _stopped("Not admitted", "block", facts, text=_refused(facts, money=money))
     tokens, micro = facts.payload.get("reserved_tokens") or 0, facts.payload.get("reserved_micro") or 0
     found = [("reserved", f"{tokens:,} tokens", "")]
     if money:
@@ -216,9 +251,24 @@ def _admitted(facts: Facts, *, money: bool) -> Step | None:
     return Step(
         "Admitted within all limits",
         "rule",
-        text="Reserved what it could use at most; settled to what it used.",
-        facts=found,
+        text=" ".join(
+            part
+            for part in (
+                "Reserved what it could use at most; settled to what it used.",
+                queue_words(gateway),
+            )
+            if part
+        ),
+        facts=found + output_facts(gateway),
     )
+
+
+def _refused(facts: Facts, *, money: bool) -> str:
+    gateway = facts.gateway
+    if gateway.reason == "budget_exhausted" and not money:
+        return ""
+    waited = "" if gateway.refused_limit is not None else queue_words(gateway)
+    return refusal_words(gateway, currency_now(gateway.ts)) or waited
 
 
 def _currency(facts: Facts) -> str:

@@ -34,6 +34,22 @@ class GatewayUsage(EventColumns):
     completion_tokens = models.PositiveIntegerField(null=True)
     ttft_us = models.PositiveBigIntegerField(null=True)
     duration_us = models.PositiveBigIntegerField()
+    issuer_id = models.UUIDField(null=True)
+    end_user = models.CharField(max_length=64, blank=True)
+    served = models.CharField(max_length=10, blank=True)
+    degraded = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    shadow_of = models.CharField(max_length=64, blank=True)
+    queue_us = models.PositiveBigIntegerField(null=True)
+    max_output_tokens = models.PositiveIntegerField(null=True)
+    clamped = models.BooleanField(default=False)
+    choices = models.PositiveIntegerField(default=1)
+    pii_counts = models.JSONField(default=dict, blank=True, help_text="Values masked, by entity.")
+    refused_scope = models.CharField(max_length=80, blank=True)
+    refused_limit = models.BigIntegerField(null=True)
+    refused_used = models.BigIntegerField(null=True)
+    refused_asked = models.BigIntegerField(null=True)
+    configuration_version = models.PositiveIntegerField(null=True)
 
     class Meta:
         indexes = [models.Index(fields=["tenant_id", "ts"])]
@@ -61,6 +77,7 @@ class EngineUsage(EventColumns):
     prefill_ns = models.PositiveBigIntegerField()
     decode_ns = models.PositiveBigIntegerField()
     queue_ns = models.PositiveBigIntegerField()
+    shadow = models.BooleanField(default=False)
 
     class Meta:
         indexes = [models.Index(fields=["tenant_id", "ts"]), models.Index(fields=["worker_id", "ts"])]

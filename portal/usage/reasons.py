@@ -60,9 +60,75 @@ REASONS: Mapping[str, Reason] = {
         "limits",
     ),
     "budget_exhausted": Reason(
-        "The monthly spend limit left no room for what it could cost at most.",
-        "Raise the monthly spend limit; otherwise it is free again next month.",
+        "The daily or monthly spend limit left no room for what it could cost at most.",
+        "Raise the spend limit; otherwise it is free again the next day or month.",
         "limits",
+    ),
+    "context_cap": Reason(
+        "Prompt and answer would have been longer than the limit of tokens per request.",
+        "Shorten the prompt, ask for fewer output tokens, or raise the limit.",
+        "limits",
+    ),
+    "kv_budget": Reason(
+        "The KV cache that it could take would not have fitted beside the requests in flight.",
+        "Wait until one ends, ask for fewer output tokens, or raise the KV cache limit.",
+        "limits",
+    ),
+    "queue_full": Reason(
+        "The pool was full and as many of the tenant's requests as may wait were waiting.",
+        "Send fewer at once, raise the tier's queue depth, or add a worker to the pool.",
+        "workers",
+    ),
+    "queue_timeout": Reason(
+        "The pool was full and no seat came free within the longest wait.",
+        "Raise the tier's longest wait or the tenant's share, or add a worker to the pool.",
+        "workers",
+    ),
+    "poison_request": Reason(
+        "The same request crashed workers twice, so it is refused.",
+        "Find out why it crashes them, then release it from the dead-letter list.",
+        "workers",
+    ),
+    "pii_blocked": Reason(
+        "It held personal data or a secret that the tenant's policy does not let through.",
+        "Leave the data out, or change the policy.",
+        "tenant",
+    ),
+    "pii_failed": Reason(
+        "Personal data in it could not be masked safely, so it was not sent on.",
+        "Look at the gateway's log for this request.",
+        "gateways",
+    ),
+    "endpoint_not_allowed": Reason(
+        "The tenant's configuration does not allow this endpoint.",
+        "Allow it in the tenant's configuration, or use another one.",
+        "tenant",
+    ),
+    "tool_not_allowed": Reason(
+        "It offered the model a tool that the tenant's configuration does not allow.",
+        "Allow the tool in the tenant's configuration, or leave it out.",
+        "tenant",
+    ),
+    "ip_not_allowed": Reason(
+        "It came from an address that its key or token issuer does not allow.",
+        "Add the network to the key's or issuer's IP ranges.",
+        "keys",
+    ),
+    "invalid_token": Reason(
+        "Its token (JWT) was not valid.", "Look at the issuer's keys, audience and claims.", "keys"
+    ),
+    "token_expired": Reason("Its token (JWT) had expired.", "Get a new token from the issuer.", "keys"),
+    "token_not_yet_valid": Reason(
+        "Its token (JWT) was not valid yet.", "Compare the issuer's clock with ours.", "keys"
+    ),
+    "pii_unmaskable": Reason(
+        "It held data that must be masked where nothing can be masked, such as in token ids.",
+        "Send it as text.",
+        "tenant",
+    ),
+    "body_timeout": Reason("Its body did not arrive in time.", "Look at the app's connection.", "none"),
+    "gateway_lost": Reason(
+        "The gateway process ended while it ran.", "Look at why the process ended.", "gateways"
     ),
     "limits_unavailable": Reason(
         "Limits could not be checked, so nothing was let through.", "Bring Redis back.", "gateways"

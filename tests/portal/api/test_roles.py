@@ -15,6 +15,10 @@ MODELS = {
     "tiers": "tiers.tier",
     "apps": "tenants.app",
     "keys": "tenants.apikey",
+    "raises": "tenants.limitraise",
+    "token-issuers": "tenants.tokenissuer",
+    "configurations": "tenants.tenantconfiguration",
+    "budget-alerts": "billing.budgetalert",
     "adapters": "adapters.adapter",
     "adapter-versions": "adapters.adapterversion",
     "aliases": "adapters.alias",
@@ -28,7 +32,21 @@ MODELS = {
     "requests": "usage.gatewayusage",
     "periods": "billing.billingperiod",
 }
-CHANGEABLE = (*("tenants", "tiers", "apps", "keys", "adapters", "aliases", "pools", "price-books", "rates"),)
+CHANGEABLE = (
+    *(
+        "tenants",
+        "tiers",
+        "apps",
+        "keys",
+        "adapters",
+        "aliases",
+        "pools",
+        "price-books",
+        "rates",
+        "configurations",
+        "token-issuers",
+    ),
+)
 UNKNOWN_ID = "00000000-0000-0000-0000-000000000000"
 
 

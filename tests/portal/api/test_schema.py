@@ -19,6 +19,7 @@ ROOT = "/api/v1/"
 NAMES = (
     *("tenants", "tiers", "apps", "keys", "adapters", "adapter-versions", "aliases", "pools", "node-rates"),
     *("workers", "gateways", "snapshots", "price-books", "rates", "requests", "periods"),
+    *("raises", "token-issuers", "configurations", "budget-alerts", "dead-letters"),
 )
 
 

@@ -55,6 +55,12 @@ def test_the_first_run_makes_two_tenants_that_can_be_served(
         assert tenants[slug].aliases["base"].price is not None
         assert (tenants[slug].limits.concurrency or 0) >= 12
     assert tenants["acme-health"].limits.monthly_spend_micro == 50_000_000
+    masked = tenants["acme-health"].pii
+    assert masked is not None
+    assert masked.entities["EMAIL_ADDRESS"] == "mask"
+    assert tenants["acme-health"].configuration is not None
+    assert (tenants["globex-shop"].pii, tenants["globex-shop"].configuration) == (None, None)
+    assert all(pool.kv_bytes_per_token for pool in snapshot.pools.values())
     assert authenticate(**made["admin"]) is not None
 
 

@@ -1,7 +1,9 @@
 """What workers and gateways report becomes rows; node rates have a past that stays."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,11 +11,11 @@ import pytest
 import redis
 
 from gateway_hooks.contract import keys
-from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, encode_record
+from gateway_hooks.contract.fleet import GatewayRecord, OpenBreaker, WorkerRecord, encode_record
 from portal.fleet import selectors
 from portal.fleet.errors import FleetError
 from portal.fleet.models import GatewayProcess, Worker
-from portal.fleet.services import FORGET_AFTER, set_node_rate, sync_fleet
+from portal.fleet.services import FORGET_AFTER, kv_bytes_of, learn_kv_bytes, set_node_rate, sync_fleet
 from portal.snapshots.models import PublishedSnapshot
 from tests import factories
 from tests.factories import NOW
@@ -54,7 +56,44 @@ def report(client: "redis.Redis", *records: WorkerRecord | GatewayRecord) -> Non
 
 
 @pytest.mark.django_db
+class TestKvBytes:
+    CONFIG = {"num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2, "hidden_size": 64}
+
+    def test_what_a_pool_leaves_empty_is_learnt_from_its_models_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").write_text(json.dumps(self.CONFIG))
+        unknown = factories.make_pool(model=str(tmp_path))
+        given = factories.make_pool(model=str(tmp_path), kv_bytes_per_token=7)
+        factories.make_pool(model="somebody/elsewhere")
+
+        first, again = learn_kv_bytes(), learn_kv_bytes()
+
+        unknown.refresh_from_db()
+        given.refresh_from_db()
+        assert (first, again) == (1, 0)
+        assert (unknown.kv_bytes_per_token, given.kv_bytes_per_token) == (4 * 2 * 2 * 8 * 2, 7)
+
+    @pytest.mark.parametrize("text", ["", "[]", "7", '{"num_hidden_layers": 4}'])
+    def test_a_folder_that_does_not_say_leaves_it_unknown(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "config.json").write_text(text)
+
+        assert kv_bytes_of(str(tmp_path)) is None
+
+
+@pytest.mark.django_db
 class TestSync:
+    def test_breakers_and_silent_workers_are_kept_as_the_gateway_tells_them(
+        self, redis_client: "redis.Redis"
+    ) -> None:
+        breaker = OpenBreaker(worker_id="w1", since=NOW, tenant_id="t", adapter_digest="d")
+        report(redis_client, msgspec.structs.replace(GATEWAY, breakers=(breaker,), unhealthy=("w2",)))
+
+        sync_fleet(NOW)
+
+        row = GatewayProcess.objects.get()
+        assert row.unhealthy == ["w2"]
+        (kept,) = row.breakers
+        assert (kept["worker_id"], kept["adapter_digest"], kept["half_open"]) == ("w1", "d", False)
+
     def test_records_become_rows_and_follow_changes(self, redis_client: "redis.Redis") -> None:
         pool = factories.make_pool()
         worker = msgspec.structs.replace(WORKER, pool_id=str(pool.pk))

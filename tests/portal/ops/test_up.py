@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway_hooks.contract.sealing import parse_sealing_keys
+from portal.environment import read_environment
 from portal.ops import report
 from portal.ops.claim import AlreadyUpError, claimed
 from portal.ops.embedded import free_port
@@ -87,6 +89,17 @@ def test_secrets_are_made_once_and_for_their_owner_only(layout: Layout) -> None:
     modes = {stat.S_IMODE(path.stat().st_mode) for path in layout.secrets.iterdir()}
     assert modes == {0o600}
     assert stat.S_IMODE(layout.secrets.stat().st_mode) == 0o700
+
+
+def test_every_process_finds_the_secrets_by_their_files(layout: Layout) -> None:
+    ensure_secrets(layout)
+    sealing = parse_sealing_keys(read_secret(layout.data, "secrets_keys") or "")
+
+    read = read_environment({"TENANTRY_DATA": str(layout.data)})
+
+    assert list(sealing.keys) == ["s1"]
+    assert read.secrets_keys == read_secret(layout.data, "secrets_keys")
+    assert len(read_secret(layout.data, "metrics_token") or "") >= 32
 
 
 def test_run_files_and_secrets_are_absent_until_written(layout: Layout) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.tenants.limits import NAMES, effective_limits, key_limits, tenant_limits, to_micro
+from portal.tenants.limits import NAMES, effective_limits, one_limit, own_limits, tenant_limits, to_micro
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,15 @@ class Values:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    kv_budget_mib: int | None = None
+    context_tokens: int | None = None
+    daily_spend_limit: Decimal | None = None
     monthly_spend_limit: Decimal | None = None
 
 
 numbers = st.none() | st.integers(0, 2**31 - 1)
 money = st.none() | st.decimals(0, 10**8 - 1, places=6)
-values = st.builds(Values, numbers, numbers, numbers, money)
+values = st.builds(Values, numbers, numbers, numbers, numbers, numbers, money, money)
 
 
 @given(tenant=values, tier=values)
@@ -38,10 +41,21 @@ def test_each_limit_is_the_tenants_where_it_is_set_and_else_the_tiers(tenant: Va
 def test_gateways_read_the_same_limits_with_money_exact_in_micro(tenant: Values, tier: Values) -> None:
     limits = tenant_limits(tenant, tier)
 
-    spend = tenant.monthly_spend_limit if tenant.monthly_spend_limit is not None else tier.monthly_spend_limit
-    expected = None if spend is None else int(spend * 1_000_000)
-    assert limits.monthly_spend_micro == expected
-    assert key_limits(Values()) == type(limits)()
+    def chosen(name: str, times: int) -> int | None:
+        own, fallback = getattr(tenant, name), getattr(tier, name)
+        value = fallback if own is None else own
+        return None if value is None else int(value * times)
+
+    assert limits.monthly_spend_micro == chosen("monthly_spend_limit", 1_000_000)
+    assert limits.daily_spend_micro == chosen("daily_spend_limit", 1_000_000)
+    assert limits.kv_bytes == chosen("kv_budget_mib", 1 << 20)
+    assert limits.context_tokens == chosen("context_tokens", 1)
+    assert own_limits(Values()) == type(limits)()
+
+
+@given(name=st.sampled_from(NAMES), value=st.integers(1, 2**31 - 1))
+def test_a_raise_reads_as_this_one_limit_alone(name: str, value: int) -> None:
+    assert one_limit(name, Decimal(value)) == own_limits(Values(**{name: value}))
 
 
 def test_zero_is_a_limit_and_not_the_absence_of_one() -> None:

@@ -130,6 +130,61 @@ def test_long_texts_are_cut_in_the_columns_and_kept_in_the_payload(
     assert tenant.pk != row.tenant_id
 
 
+def test_what_a_gateway_tells_of_its_decisions_has_columns(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    event = gateway_event(
+        tenant,
+        "r1",
+        outcome="rejected",
+        forwarded=False,
+        end_user="e" * 64,
+        served="fallback",
+        degraded=True,
+        attempts=2,
+        queue_us=1500,
+        clamped=True,
+        max_output_tokens=64,
+        choices=3,
+        pii_counts={"EMAIL_ADDRESS": 2},
+        refused_scope="key.abc",
+        refused_limit=100,
+        refused_used=90,
+        refused_asked=20,
+        configuration_version=4,
+        issuer_id=str(tenant.pk),
+    )
+    send(redis_client, event, engine_event(tenant, "r2", shadow=True))
+
+    ingest(NOW)
+
+    row = GatewayUsage.objects.get()
+    assert (row.served, row.degraded, row.attempts, row.queue_us) == ("fallback", True, 2, 1500)
+    assert (row.clamped, row.max_output_tokens, row.choices) == (True, 64, 3)
+    assert (row.refused_scope, row.refused_limit, row.refused_used, row.refused_asked) == (
+        *("key.abc", 100, 90),
+        20,
+    )
+    assert (row.pii_counts, row.configuration_version) == ({"EMAIL_ADDRESS": 2}, 4)
+    assert (row.end_user, row.issuer_id, row.shadow_of) == ("e" * 64, tenant.pk, "")
+    assert EngineUsage.objects.get().shadow is True
+
+
+def test_events_of_the_first_schema_are_still_kept(tenant: Tenant, redis_client: "redis.Redis") -> None:
+    old = msgspec.json.decode(encode_event(gateway_event(tenant, "r1")))
+    new = {*("configuration_version", "issuer_id", "end_user", "served", "degraded", "attempts")}
+    new |= {*("shadow_of", "queue_us", "counted_prompt_tokens", "max_output_tokens", "clamped", "choices")}
+    new |= {*("pii_counts", "refused_scope", "refused_limit", "refused_used", "refused_asked")}
+    raw = {name: value for name, value in old.items() if name not in new} | {"schema_version": 1}
+    send(redis_client, msgspec.json.encode(raw))
+
+    done = ingest(NOW)
+
+    assert (done.new, done.parked) == (1, 0)
+    row = GatewayUsage.objects.get()
+    assert (row.choices, row.served, row.pii_counts) == (1, "", {})
+
+
 def test_parked_events_can_be_tried_again(tenant: Tenant, redis_client: "redis.Redis") -> None:
     send(redis_client, b"never", gateway_event(tenant, "r1", ts=NOW + timedelta(days=9)))
     ingest(NOW)
