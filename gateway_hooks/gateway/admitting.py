@@ -34,7 +34,8 @@ async def take_limits(services: Services, ticket: Ticket, caller: Caller, prepar
     try:
         ticket.verdict = await services.door.ask(lambda _: services.ledger.admit(ask), now=now)
         services.leases.hold(ask, now=now)
-    except RedisAway:
+    except RedisAway as away:
+        ticket.limits_unknown = away.__cause__ is not None
         ticket.verdict = services.outage.admit(caller.tenant, ask, now=now)
         ticket.on_allowance = ticket.verdict.refusal is None
         if ticket.on_allowance:
@@ -82,12 +83,16 @@ async def take_seat(services: Services, ticket: Ticket, gone: "asyncio.Task[None
         if not entering.done():
             raise ClientGone
         ticket.seat = entering.result()
+        if ticket.seat.waited_us:
+            # Tries are signed with this moment, and workers refuse what is older than half a minute.
+            ticket.ts = services.clock()
     except FairnessError as error:
         raise GatewayError(Code(error.code), retry_after=error.retry_after) from None
     except RedisAway:
         raise GatewayError(Code.LIMITS_UNAVAILABLE, retry_after=2.0) from None
     finally:
-        ticket.queue_us = round((time.monotonic() - now) * _MICROS)
+        waited = round((time.monotonic() - now) * _MICROS)
+        ticket.queue_us = ticket.seat.waited_us if ticket.seat else waited
         if not entering.done():
             entering.cancel()
             await asyncio.wait({entering})

@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from gateway_hooks.contract.identity import MAX_AGE_SECONDS
 from gateway_hooks.contract.snapshot import Target
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.gateway.answer import Answer
 from gateway_hooks.gateway.failure import ending_of, failure_of
-from gateway_hooks.gateway.inner import App, body_once, inner_scope
+from gateway_hooks.gateway.inner import App, body_once, for_litellm, inner_scope
 from gateway_hooks.gateway.plan import begin_try, end_load, forward_to
 from gateway_hooks.gateway.reading import ClientGone
 from gateway_hooks.gateway.reports import log_failure
@@ -41,7 +42,7 @@ class Attempts:
     async def run(
         self,
         ticket: Ticket,
-        raw: bytes,
+        fields: dict[str, Any],
         *,
         fresh: Callable[[], Answer],
         gone: "asyncio.Task[None]",
@@ -49,11 +50,14 @@ class Attempts:
     ) -> None:
         """Returns once an answer is complete. Raises ``ClientGone`` and ``GatewayError``.
 
-        ``fresh`` makes the way to the client for each try; ``gone`` ends when the client hangs up.
+        ``fields`` are the body. ``fresh`` makes the way to the client for each try; ``gone`` ends when the
+        client hangs up.
         """
         plan = ticket.plan
         if plan is None:
             raise GatewayError(Code.GATEWAY_ERROR)
+        ticket.fields = fields
+        raw = for_litellm(ticket.endpoint, fields)
         deadline = time.monotonic() + plan.caller.tenant.request_timeout_seconds
         course = Course(plan.target, plan.fallback, max_tries=max_tries)
         failure = GatewayError(Code.NO_WORKER, retry_after=RETRY_SECONDS)

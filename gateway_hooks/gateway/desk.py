@@ -2,8 +2,8 @@
 
 import asyncio
 import time
+from typing import Any
 
-import msgspec
 from redis.asyncio.client import Pipeline
 
 from gateway_hooks.contract.snapshot import Snapshot
@@ -30,8 +30,8 @@ class Desk:
 
     async def admit(
         self, ticket: Ticket, snapshot: Snapshot, caller: Caller, body: Body, *, gone: "asyncio.Task[None]"
-    ) -> bytes:
-        """The body for LiteLLM; everything that the request took is noted on the ticket.
+    ) -> dict[str, Any]:
+        """The body to send; everything that the request took is noted on the ticket.
 
         ``gone`` ends when the client hangs up. Raises ``GatewayError``, ``ClientGone``.
         """
@@ -45,7 +45,7 @@ class Desk:
             prepared = prepared.with_output(granted, ticket.endpoint.outputs[-1])
             ticket.plan = prepared.plan
         await take_seat(services, ticket, gone)
-        return msgspec.json.encode(prepared.fields)
+        return prepared.fields
 
     async def finish(self, ticket: Ticket) -> None:
         """Give everything back and emit the event: the first call does, however many there are.
@@ -71,6 +71,7 @@ class Desk:
         if ticket.caller is None and not self._unknown_counts(now):
             return
         known = settlement(ticket)
+        self._let_go(ticket, known)
 
         async def give_back(pipeline: Pipeline) -> None:
             await self._give_back(pipeline, ticket, known)
@@ -80,7 +81,15 @@ class Desk:
         self._learn_count(ticket)
         if ticket.mask is not None:
             ticket.mask.free()
-        await services.emitter.emit(encode_event(event), now=now, before=give_back)
+        sent = await services.emitter.emit(encode_event(event), now=now, before=give_back)
+        if ticket.on_allowance or not sent:
+            self._give_back_later(ticket, known)
+
+    def _let_go(self, ticket: Ticket, known: Settlement) -> None:
+        """What this process holds ends now, whether or not Redis can be told."""
+        if ticket.seat is not None:
+            self._services.queue.end(ticket.seat, known.tokens)
+        self._services.leases.drop(ticket.request_id)
 
     async def _give_back(self, pipeline: Pipeline, ticket: Ticket, known: Settlement) -> None:
         services, ask = self._services, ticket.ask
@@ -88,22 +97,24 @@ class Desk:
             services.queue.finish_commands(pipeline, ticket.seat, known.tokens)
         if ask is None or ticket.refused:
             return
-        services.leases.drop(ask.request_id)
         if ticket.on_allowance:
-            self._note_allowance(ticket, known)
-        elif ticket.may_have_run:
+            return
+        if ticket.may_have_run:
             await services.ledger.finish(pipeline, ask, tokens=known.tokens, micro=known.micro)
         else:
             await services.ledger.cancel(pipeline, ask)
 
-    def _note_allowance(self, ticket: Ticket, known: Settlement) -> None:
-        """Ran uncounted while Redis was away: counted as soon as it is back."""
+    def _give_back_later(self, ticket: Ticket, known: Settlement) -> None:
+        """What ran uncounted is counted, and what was counted is ended, as soon as Redis is back."""
         ask, verdict = ticket.ask, ticket.verdict
-        if ask is None or verdict is None:
+        if ask is None or ticket.refused:
             return
-        tokens = ask.tokens(verdict.max_output) if known.tokens is None else known.tokens
+        output = verdict.max_output if verdict is not None else ask.max_output
+        tokens = ask.tokens(output) if known.tokens is None else known.tokens
         now_ms = round(self._services.clock().timestamp() * 1000)
-        self._services.outage.note(ask, tokens=tokens, micro=known.micro, now_ms=now_ms)
+        self._services.outage.note(
+            ask, tokens=tokens, micro=known.micro, now_ms=now_ms, cancel=not ticket.may_have_run
+        )
 
     def _learn_count(self, ticket: Ticket) -> None:
         """Where the engine counted more than we did, that pool is counted more carefully from now on."""

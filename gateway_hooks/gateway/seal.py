@@ -1,9 +1,11 @@
 """The last look at a body before it is signed: what a worker gets is what we mean, whatever came between.
 
 LiteLLM knows neither worker nor adapter nor salt; they are put in here, and keys that no endpoint of
-ours sends are taken out.
+ours sends are taken out. Where LiteLLM has nothing to translate it does not know the texts either: the body
+is the client's, as checked and masked.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -49,12 +51,16 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
 
 
-def sealed(raw: bytes, seal: Seal) -> bytes:
-    """The body to sign and send. Raises ``GatewayError`` for bytes that are no JSON object."""
+def parsed(raw: bytes) -> dict[str, Any]:
+    """LiteLLM's own body, where it translates. Raises ``GatewayError`` for bytes that are no JSON object."""
     try:
-        document = msgspec.json.decode(raw, type=dict[str, Any])
+        return msgspec.json.decode(raw, type=dict[str, Any])
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise GatewayError(Code.GATEWAY_ERROR) from error
+
+
+def sealed(document: Mapping[str, Any], seal: Seal) -> bytes:
+    """The body to sign and send."""
     sent = _SENT[seal.path]
     body = {name: value for name, value in document.items() if name in sent and value is not None}
     body["model"] = seal.model

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -17,6 +17,7 @@ from gateway_hooks.admission.lease_keeper import LeaseKeeper
 from gateway_hooks.admission.redis_ledger import AdmissionLedger
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, encode_record
+from gateway_hooks.contract.pii import ENTITIES, PiiPolicy
 from gateway_hooks.contract.snapshot import Pool
 from gateway_hooks.fairness.queue import FairQueue
 from gateway_hooks.gateway.masking.door import Masking
@@ -41,6 +42,7 @@ log = logging.getLogger("tenantry.gateway")
 
 RESTART_SECONDS = 1.0
 MAX_BREAKERS_TOLD = 100
+NER_START_SECONDS = 120.0
 
 
 def wall_clock() -> datetime:
@@ -85,6 +87,7 @@ class Services:
         self.store.load_disk()
         self.workers.load_disk()
         await asyncio.to_thread(self._tokenizers.refresh, self._known_pools())
+        await self._warm_up()
         settings = self.settings
         jobs: dict[str, Callable[[], Awaitable[None]]] = {
             "snapshot": partial(snapshot_store.follow, self.store, self.door, poll=settings.snapshot_poll),
@@ -105,9 +108,7 @@ class Services:
             self._tasks.append(asyncio.create_task(keep_running(name, job), name=name))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._tasks)
         await self.crashes.close()
         await self._pulses.close()
         try:
@@ -138,6 +139,13 @@ class Services:
             breakers=self.router.open_breakers(now=time.monotonic(), at=self.clock())[:MAX_BREAKERS_TOLD],
             unhealthy=self.router.unhealthy(),
         )
+
+    async def _warm_up(self) -> None:
+        """The first text to mask takes a tenth of a second, and should be nobody's."""
+        everything = PiiPolicy(entities=dict.fromkeys(ENTITIES, "mask"))
+        await self.masking.mask("completions", {"prompt": "."}, tenant_id="", policy=everything)
+        if self._ner is not None:
+            await self._ner.start(NER_START_SECONDS)
 
     def _known_pools(self) -> list[Pool]:
         return list(self.store.current.pools.values()) if self.store.current is not None else []
@@ -201,6 +209,15 @@ class Services:
             pipeline.delete(keys.gateway(self.settings.gateway_id))
             pipeline.srem(keys.GATEWAYS, self.settings.gateway_id)
             await pipeline.execute()
+
+
+async def _end(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """A cancellation can get lost on its way through a client library, so it is said again."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=RESTART_SECONDS)
 
 
 async def keep_running(name: str, job: Callable[[], Awaitable[None]]) -> None:

@@ -47,18 +47,20 @@ class Shadows:
         self._tasks: set[asyncio.Task[None]] = set()
         self.dropped = 0
 
-    def follow(self, ticket: Ticket, raw: bytes) -> None:
+    def follow(self, ticket: Ticket) -> None:
         """After a completed request: send its copy, if its conversation is in the share. Never waits.
 
-        ``raw`` is the body as it was given to LiteLLM, masked where the tenant's policy masks.
+        It gets the body that the answer was made for, masked where the tenant's policy masks.
         """
         plan = ticket.plan
-        if plan is None or plan.shadow is None or ticket.outcome != "completed":
+        if plan is None or plan.shadow is None or ticket.fields is None or ticket.outcome != "completed":
             return
         if not self._has_room(plan, plan.shadow):
             self.dropped += 1
             return
-        task = asyncio.create_task(self._run(self._copy(ticket, plan, plan.shadow), unstreamed(raw)))
+        task = asyncio.create_task(
+            self._run(self._copy(ticket, plan, plan.shadow), unstreamed(ticket.fields))
+        )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -90,11 +92,13 @@ class Shadows:
             shadow_of=ticket.request_id,
         )
 
-    async def _run(self, ticket: Ticket, raw: bytes) -> None:
+    async def _run(self, ticket: Ticket, fields: dict[str, Any]) -> None:
         CURRENT.set(ticket)
         never: asyncio.Task[None] = asyncio.create_task(_never())
         try:
-            await self._attempts.run(ticket, raw, fresh=lambda: self._sink(ticket), gone=never, max_tries=1)
+            await self._attempts.run(
+                ticket, fields, fresh=lambda: self._sink(ticket), gone=never, max_tries=1
+            )
         except GatewayError as error:
             _end(ticket, outcome_of(error), error.code, error.status)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a copy: it must end with an event
@@ -107,10 +111,9 @@ class Shadows:
         return Answer(_nowhere, ticket, clock=time.monotonic, finish=lambda: self._desk.finish(ticket))
 
 
-def unstreamed(raw: bytes) -> bytes:
+def unstreamed(fields: dict[str, Any]) -> dict[str, Any]:
     """The same request for a plain answer: nobody reads a stream."""
-    fields: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
-    return msgspec.json.encode({name: value for name, value in fields.items() if name not in _STREAMED})
+    return {name: value for name, value in fields.items() if name not in _STREAMED}
 
 
 def _plain(body: Body) -> Body:

@@ -4,9 +4,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from gateway_hooks.contract.snapshot import Target
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.gateway.answer import Answer, error_body, send_json
 from gateway_hooks.gateway.attempts import Attempts
@@ -40,6 +42,8 @@ _READY = "/readyz"
 _METRICS = "/metrics"
 _LOOKS = frozenset({_HEALTH, _READY, _METRICS, MODELS})
 _OK = 200
+_DRAINS = 3
+"""LiteLLM has one drain time to stop after an answer and one after a cut; the end needs its own."""
 
 
 class Wrapper:
@@ -49,9 +53,15 @@ class Wrapper:
         self._services = services
         self._desk = Desk(services)
         self._attempts = Attempts(inner, services)
-        self._shadows = Shadows(services, self._attempts, self._desk)
+        self._shadows = Shadows(services, self._attempts, self._desk, may_enter=_has_room(services))
+        self._serving: set[asyncio.Task[Any]] = set()
 
     async def drain(self) -> None:
+        """Wait for requests that the server has cut off, and for what their ends have to tell."""
+        if self._serving:
+            await asyncio.wait(
+                self._serving, timeout=_DRAINS * self._services.settings.drain_timeout.total_seconds()
+            )
         await self._shadows.drain()
         await self._desk.drain()
 
@@ -62,7 +72,7 @@ class Wrapper:
         path, method = scope["path"], scope["method"]
         endpoint = BY_PATH.get(path)
         if endpoint is not None and method == "POST":
-            await self._serve(endpoint, scope, receive, send)
+            await self._serve_tracked(endpoint, scope, receive, send)
         elif method == "GET" and (path in _LOOKS or path.startswith(MODELS + "/")):
             await self._look(path, scope, send)
         else:
@@ -104,6 +114,17 @@ class Wrapper:
         index = self._services.identity.of(snapshot)
         return index.identify(sent, address=address, now=self._services.clock())
 
+    async def _serve_tracked(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            message = "a request runs in a task"
+            raise RuntimeError(message)
+        self._serving.add(task)
+        try:
+            await self._serve(endpoint, scope, receive, send)
+        finally:
+            self._serving.discard(task)
+
     async def _serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         ticket = Ticket(
             request_id=secrets.token_hex(16),
@@ -130,6 +151,9 @@ class Wrapper:
         except Exception as error:  # noqa: BLE001 - the outermost loop of a request: it must end for the client, too
             log_error("failed", ticket, error)
             await self._end(ticket, exchange.answer, GatewayError(Code.GATEWAY_ERROR))
+        except asyncio.CancelledError:
+            ticket.reason = "gateway_stopped"
+            raise
         finally:
             await self._desk.finish(ticket)
 
@@ -166,11 +190,11 @@ class Wrapper:
             raise GatewayError(Code.CONFIG_UNAVAILABLE)
         gone = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            raw = await self._desk.admit(ticket, snapshot, caller, body, gone=gone)
-            await self._attempts.run(ticket, raw, fresh=exchange.fresh, gone=gone)
+            fields = await self._desk.admit(ticket, snapshot, caller, body, gone=gone)
+            await self._attempts.run(ticket, fields, fresh=exchange.fresh, gone=gone)
         finally:
             gone.cancel()
-        self._shadows.follow(ticket, raw)
+        self._shadows.follow(ticket)
 
 
 class _Exchange:
@@ -183,6 +207,11 @@ class _Exchange:
     def fresh(self) -> Answer:
         self.answer = self._make()
         return self.answer
+
+
+def _has_room(services: Services) -> Callable[[Target], bool]:
+    """Whether nobody of this process waits for the pool: a copy must not be before a request."""
+    return lambda target: not services.queue.waiting(target.pool_id)
 
 
 async def _refuse(send: Send, error: GatewayError) -> None:

@@ -14,7 +14,7 @@ from litellm.llms.custom_httpx.aiohttp_transport import HttpxTimeoutExtension, L
 from gateway_hooks.contract.attempts import attempt_id
 from gateway_hooks.contract.identity import HEADER, Identity, Keyring, body_sha256, sign
 from gateway_hooks.gateway.rewrite import CHUNKED
-from gateway_hooks.gateway.seal import sealed
+from gateway_hooks.gateway.seal import parsed, sealed
 from gateway_hooks.gateway.ticket import CURRENT, TRY, Forward, Ticket
 from gateway_hooks.litellm_adapter.lines import SafeLines
 from gateway_hooks.metering.usage import UsageTap
@@ -63,7 +63,8 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
 
     def _outgoing(self, request: httpx.Request, ticket: Ticket, forward: Forward) -> httpx.Request:
         """A new request from what we know, with none of LiteLLM's headers."""
-        body = sealed(request.content, forward.seal)
+        given = parsed(request.content) if ticket.endpoint.translated else ticket.fields or {}
+        body = sealed(given, forward.seal)
         caller, route = forward.caller, forward.route
         request_id = attempt_id(ticket.request_id, ticket.attempts)
         identity = Identity(

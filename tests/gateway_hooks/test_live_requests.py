@@ -176,3 +176,17 @@ def test_the_anthropic_key_header_works_on_messages_alone(house: House):
 
     assert answered.json()["type"] == "message"
     assert refused.json()["error"]["code"] == "missing_api_key"
+
+
+def test_a_body_arrives_as_it_was_sent_whatever_litellm_would_make_of_it(house: House):
+    customer = house.move_in("unharmed")
+    parameters = {"type": "object", "properties": {"x": {"type": "integer"}}, "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}
+
+    chat = customer.chat(tools=[tool], logit_bias={"5": 1.5})
+    ids = customer.client.post("/v1/completions", json={"model": "support", "prompt": [1, 2, 3]})
+
+    assert (chat.status_code, ids.status_code) == (200, 200)
+    first, second = (entry["body"] for entry in house.seen(customer))
+    assert (first["tools"], first["logit_bias"]) == ([tool], {"5": 1.5})
+    assert second["prompt"] == [1, 2, 3]

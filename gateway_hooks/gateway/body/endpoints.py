@@ -26,7 +26,8 @@ class Endpoint(NamedTuple):
     """``upstream`` is the path at the worker. ``outputs`` are the names of the output cap, best first.
 
     ``drops`` are benign parameters whose only effect would be on who a request seems to come from, or
-    on what is stored; they are accepted and forgotten.
+    on what is stored; they are accepted and forgotten. ``translated``: the worker speaks another dialect, so
+    LiteLLM must see the texts.
     """
 
     name: EndpointName
@@ -37,6 +38,7 @@ class Endpoint(NamedTuple):
     outputs: tuple[str, ...]
     drops: frozenset[str]
     generates: bool = True
+    translated: bool = False
 
 
 _MODEL = text(256)
@@ -158,6 +160,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         required=("model", "messages", "max_tokens"),
         outputs=("max_tokens",),
         drops=_FORGOTTEN,
+        translated=True,
     ),
 )
 

@@ -52,6 +52,7 @@ def completed() -> Ticket:
     key, _ = api_key(acme.id)
     ticket = Ticket(request_id="primary", endpoint=ENDPOINT, ts=NOW, started=0.0, outcome="completed")
     ticket.body = parse(RAW, ENDPOINT)
+    ticket.fields = ticket.body.fields
     ticket.caller = Caller(acme, key)
     ticket.plan = plan_for(ticket, snapshot(1, [acme], [key]), ticket.caller, ticket.body)
     return ticket
@@ -74,7 +75,7 @@ def played(story: Callable[[Shadows, Slow, Ends, WorkerTable], Awaitable[None]],
 
 def test_a_copy_is_a_request_of_its_own_without_reservation(tmp_path: Path):
     async def story(shadows: Shadows, attempts: Slow, ends: Ends, _table: WorkerTable) -> None:
-        shadows.follow(completed(), RAW)
+        shadows.follow(completed())
         attempts.told.set()
         await asyncio.gather(*shadows._tasks)
 
@@ -90,7 +91,7 @@ def test_a_copy_is_a_request_of_its_own_without_reservation(tmp_path: Path):
 def test_there_are_a_few_at_a_time_and_the_rest_is_dropped(tmp_path: Path):
     async def story(shadows: Shadows, attempts: Slow, ends: Ends, _table: WorkerTable) -> None:
         for _ in range(MAX_IN_FLIGHT + 3):
-            shadows.follow(completed(), RAW)
+            shadows.follow(completed())
         await asyncio.sleep(0)
 
         assert (len(attempts.tickets), shadows.dropped) == (MAX_IN_FLIGHT, 3)
@@ -104,7 +105,7 @@ def test_a_full_worker_gets_no_copy(tmp_path: Path):
     async def story(shadows: Shadows, attempts: Slow, _ends: Ends, table: WorkerTable) -> None:
         for _ in range(8):
             table.take("a")
-        shadows.follow(completed(), RAW)
+        shadows.follow(completed())
         await asyncio.sleep(0)
 
         assert (attempts.tickets, shadows.dropped) == ([], 1)
@@ -117,7 +118,7 @@ def test_what_did_not_succeed_is_not_copied(tmp_path: Path, outcome: Any):
     async def story(shadows: Shadows, attempts: Slow, _ends: Ends, _table: WorkerTable) -> None:
         ticket = completed()
         ticket.outcome = outcome
-        shadows.follow(ticket, RAW)
+        shadows.follow(ticket)
         await asyncio.sleep(0)
 
         assert (attempts.tickets, shadows.dropped) == ([], 0)
@@ -128,4 +129,4 @@ def test_what_did_not_succeed_is_not_copied(tmp_path: Path, outcome: Any):
 def test_a_copy_says_what_the_original_said_but_asks_for_no_stream():
     said = msgspec.json.decode(RAW)
 
-    assert msgspec.json.decode(unstreamed(RAW)) == {name: said[name] for name in ("model", "messages")}
+    assert unstreamed(said) == {name: said[name] for name in ("model", "messages")}
