@@ -71,7 +71,7 @@ class IssuerViewSet(Deletable):
 
     def perform_update(self, serializer: "BaseSerializer[TokenIssuer]") -> None:
         issuer: Any = serializer.instance
-        serializer.instance = issuers.change_issuer(issuer=issuer, **serializer.validated_data)
+        serializer.instance = issuers.change_issuer(issuer, **serializer.validated_data)
 
     def perform_destroy(self, instance: TokenIssuer) -> None:
         issuers.delete_issuer(issuer=instance)

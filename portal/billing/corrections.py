@@ -1,11 +1,12 @@
-"""Corrects entries: an engine's event that came after its request was charged without it is not lost.
+"""Corrects entries: an event that came after its request was charged without it is not lost.
 
-An entry never changes. What it lacks is written beside it, at the entry's own price, in the period that
-is open now; the entry and its corrections sum to what both events together say.
+An entry never changes. What it is off by is written beside it, at the entry's own price, in the period
+that is open now; the entry and its corrections sum to what all events together say, whatever their order.
+GPU time is corrected worker by worker: it is the claim on that worker's bill.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from portal.billing.joining import Joined
@@ -19,6 +20,8 @@ KEPT = (
     *("adapter_version_id", "adapter_name", "rate_id", "currency", "outcome"),
 )
 """What a correction has in common with its entry: who, what and at which price."""
+
+NO_TOKENS = Tokens(prompt=0, cached=0, completion=0)
 
 
 def correct_entries(
@@ -37,9 +40,9 @@ def correct_entries(
     for request in requests:
         entry = known[request.request_id]
         lines = [entry, *earlier[entry.pk]]
-        if correction := _correction(request, lines, now):
-            corrections.append(correction)
-            lines.append(correction)
+        added = list(_corrections(request, lines, now))
+        corrections += added
+        lines += added
         micro[entry.pk] = settlement_micro(prices_of(entry.rate), _tokens(lines))
     LedgerEntry.objects.bulk_create(corrections)
     return micro, len(corrections)
@@ -55,27 +58,43 @@ def micro_booked(ids: Iterable[str]) -> dict[str, int]:
     return {key: settlement_micro(prices_of(own[0].rate), _tokens(own)) for key, own in lines.items()}
 
 
-def _correction(request: Joined, lines: list[LedgerEntry], now: datetime) -> LedgerEntry | None:
-    """The difference, or None where there is none. Only what the engine says may correct."""
-    entry, booked = lines[0], _tokens(lines)
-    if request.source == LedgerEntry.Source.GATEWAY_ONLY:
-        return None
+def _corrections(request: Joined, lines: list[LedgerEntry], now: datetime) -> Iterator[LedgerEntry]:
+    """The differences, by worker; nothing where there is none."""
+    booked = _tokens(lines)
     tokens = Tokens(
         prompt=request.tokens.prompt - booked.prompt,
         cached=request.tokens.cached - booked.cached,
         completion=request.tokens.completion - booked.completion,
     )
-    gpu_ns = request.gpu_ns - sum(line.gpu_ns for line in lines)
-    if tokens == Tokens(prompt=0, cached=0, completion=0) and gpu_ns == 0:
-        return None
+    gpu_ns = Counter({request.worker_id: request.gpu_ns})
+    for line in lines:
+        gpu_ns[line.worker_id] -= line.gpu_ns
+    off = {worker for worker, ns in gpu_ns.items() if ns}
+    if tokens != NO_TOKENS:
+        off.add(request.worker_id)
+    for number, worker in enumerate(sorted(off), start=len(lines)):
+        own = tokens if worker == request.worker_id else NO_TOKENS
+        yield _line(request, lines[0], number, worker=worker, tokens=own, gpu_ns=gpu_ns[worker], now=now)
+
+
+def _line(
+    request: Joined,
+    entry: LedgerEntry,
+    number: int,
+    *,
+    worker: str,
+    tokens: Tokens,
+    gpu_ns: int,
+    now: datetime,
+) -> LedgerEntry:
     amounts = charge(prices_of(entry.rate), tokens)
     return LedgerEntry(
-        request_id=f"{entry.pk}.{len(lines)}",
+        request_id=f"{entry.pk}.{number}",
         corrects=entry,
         period=period_for(entry.ts),
-        worker_id=request.worker_id,
+        worker_id=worker,
         source=request.source,
-        tokens_known=True,
+        tokens_known=request.tokens_known,
         prompt_tokens=tokens.prompt,
         cached_tokens=tokens.cached,
         completion_tokens=tokens.completion,

@@ -154,13 +154,19 @@ def _metered(window: Window, pool_id: str, segment: Segment) -> Iterator[tuple[s
 
 
 def _shares(period: BillingPeriod) -> dict[str, dict[str, int]]:
-    """Nanoseconds by worker and tenant, of the requests that are billed in the period."""
+    """Nanoseconds by worker and tenant, of the requests that are billed in the period.
+
+    Shadow copies and abandoned tries have no entry: their time is the residual, which the platform pays.
+    """
     shares: dict[str, dict[str, int]] = defaultdict(dict)
     rows = (
-        LedgerEntry.objects.filter(period=period, gpu_ns__gt=0)
+        LedgerEntry.objects.filter(period=period)
+        .exclude(gpu_ns=0)
         .order_by()
         .values_list("worker_id", "tenant_id")
         .annotate(ns=Sum("gpu_ns"))
+        # What a correction takes back from a closed month was paid there.
+        .filter(ns__gt=0)
     )
     for worker, tenant_id, ns in rows:
         shares[worker][str(tenant_id)] = int(ns)

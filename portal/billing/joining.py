@@ -1,10 +1,12 @@
 """Joins a request's events: who asked comes from the gateway, how much from the engine. Pure.
 
 Where one of the two is missing the other one speaks for it: the engine's event carries the signed
-identity, the gateway's carries the engine's own ``usage``.
+identity, the gateway's carries the engine's own ``usage``. A request that was tried more than once has an
+engine's event per try that ran; it pays for one of them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -45,11 +47,34 @@ def engine_event(payload: Any) -> EngineEvent:
     return msgspec.convert(payload, EngineEvent)
 
 
+def paying(gateway: GatewayEvent | None, engines: Sequence[EngineEvent]) -> EngineEvent | None:
+    """The engine's event of the try that the request pays for: the gateway's last one.
+
+    Earlier tries gave the client nothing; what they took of the GPUs is the platform's. Where no gateway
+    can say how many there were, the last one that is known counts.
+    """
+    if gateway is not None and gateway.outcome != "gateway_lost":
+        answered = max(gateway.attempts, 1)
+        return next((engine for engine in engines if engine.attempt == answered), None)
+    return max(engines, key=lambda engine: engine.attempt, default=None)
+
+
 def is_billable(gateway: GatewayEvent | None, engine: EngineEvent | None) -> bool:
-    """Whether the engine was asked: a refusal costs nothing, and a shadow copy is nobody's to pay."""
+    """Whether the engine was asked: a refusal costs nothing, and a shadow copy is nobody's to pay.
+
+    Of a gateway that died only the engine can say whether it was.
+    """
     if (engine is not None and engine.shadow) or (gateway is not None and gateway.shadow_of is not None):
         return False
-    return engine is not None or (gateway is not None and gateway.forwarded)
+    if engine is not None:
+        return True
+    return gateway is not None and gateway.forwarded and gateway.outcome != "gateway_lost"
+
+
+def unbilled(joined: Joined) -> Joined:
+    """The same request when it turned out that nobody pays for it."""
+    nothing = Tokens(prompt=0, cached=0, completion=0)
+    return replace(joined, tokens=nothing, tokens_known=True, gpu_ns=0)
 
 
 def join(gateway: GatewayEvent | None, engine: EngineEvent | None) -> Joined | None:

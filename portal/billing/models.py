@@ -102,8 +102,8 @@ class BillingPeriod(models.Model):
 class LedgerEntry(models.Model):
     """One request's charge: exact, never rounded, never changed. Amounts are price x quantity / 1M.
 
-    A correction says by how much an entry was off: its tokens and amounts are differences and may be
-    negative, its key is the request's with a number behind it. ``ts`` is the admission. ``period`` is the
+    A correction says by how much an entry was off: its tokens, GPU time and amounts are differences and may
+    be negative, its key is the request's with a number behind it. ``ts`` is the admission. ``period`` is the
     month of ``ts``, or the next open one if that month was already closed when the entry was made. Names
     are kept as they were: a rename changes no line.
     """
@@ -142,7 +142,7 @@ class LedgerEntry(models.Model):
     input_amount = models.DecimalField(max_digits=26, decimal_places=12)
     cached_input_amount = models.DecimalField(max_digits=26, decimal_places=12)
     output_amount = models.DecimalField(max_digits=26, decimal_places=12)
-    gpu_ns = models.PositiveBigIntegerField(default=0)
+    gpu_ns = models.BigIntegerField(default=0)
     created_at = models.DateTimeField()
 
     class Meta:

@@ -6,15 +6,17 @@ them, so that neither a lost Redis nor a crash leaves an entry without its settl
 """
 
 import logging
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
+from gateway_hooks.contract.usage import EngineEvent
 from portal.billing.conf import engine_wait, join_grace
 from portal.billing.corrections import correct_entries
-from portal.billing.joining import Joined, engine_event, gateway_event, is_billable, join
+from portal.billing.joining import Joined, engine_event, gateway_event, is_billable, join, paying, unbilled
 from portal.billing.ledger import write_entries
 from portal.billing.models import LedgerEntry
 from portal.billing.periods import share_books
@@ -67,10 +69,12 @@ def undecided() -> QuerySet[PendingRequest]:
 
 def due(now: datetime) -> QuerySet[PendingRequest]:
     """Requests of which nothing more is awaited."""
-    complete = Q(has_gateway=True, has_engine=True) | Q(has_gateway=True, forwarded=False)
-    enough = Q(tokens_known=True, seen_at__lte=now - join_grace())
+    has_paying = ~Q(paying=0)
+    complete = Q(has_gateway=True) & (has_paying | Q(forwarded=False))
+    enough = (Q(tokens_known=True) | has_paying) & Q(seen_at__lte=now - join_grace())
     given_up = Q(seen_at__lte=now - engine_wait())
-    return undecided().filter(complete | enough | given_up)
+    waiting = undecided().annotate(paying=F("engine_tries").bitand(F("paying_tries")))
+    return waiting.filter(complete | enough | given_up)
 
 
 def retry_problems() -> int:
@@ -89,8 +93,9 @@ def _decide(now: datetime, batch: int) -> tuple[int, Rated]:
     micro = write_entries([request for request in billable if request.request_id not in known], now=now)
     entries = len(micro)
     micro |= dict.fromkeys(refused, 0)
-    # A partner that came after the grace: the entry stands, what it lacks is written beside it.
-    late = [request for request in billable if request.request_id in known]
+    # An event that came after the grace: the entry stands, what it is off by is written beside it.
+    seen = [*billable, *(request for request in refused.values() if request is not None)]
+    late = [request for request in seen if request.request_id in known]
     corrected, corrections = correct_entries(known, late, now=now)
     micro |= corrected
     for pending in claimed:
@@ -100,21 +105,23 @@ def _decide(now: datetime, batch: int) -> tuple[int, Rated]:
     return len(claimed), Rated(entries=entries, corrections=corrections, without_entry=len(refused))
 
 
-def _join_all(ids: list[str]) -> tuple[list[Joined], list[str]]:
-    """(requests to bill, ids of requests that never reached an engine)."""
+def _join_all(ids: list[str]) -> tuple[list[Joined], dict[str, Joined | None]]:
+    """(requests to bill, those that nobody pays for by their ids)."""
     gateways = {
         row.request_id: gateway_event(row.payload) for row in GatewayUsage.objects.filter(request_id__in=ids)
     }
-    engines = {
-        row.request_id: engine_event(row.payload) for row in EngineUsage.objects.filter(request_id__in=ids)
-    }
+    engines: dict[str, list[EngineEvent]] = defaultdict(list)
+    for row in EngineUsage.objects.filter(request_id__in=ids):
+        engines[row.request_id].append(engine_event(row.payload))
     billable: list[Joined] = []
-    refused: list[str] = []
+    refused: dict[str, Joined | None] = {}
     for key in ids:
-        gateway, engine = gateways.get(key), engines.get(key)
+        gateway, tries = gateways.get(key), engines[key]
+        engine = paying(gateway, tries)
+        joined = join(gateway, engine)
         if not is_billable(gateway, engine):
-            refused.append(key)
-        elif joined := join(gateway, engine):
+            refused[key] = joined and unbilled(joined)
+        elif joined:
             billable.append(joined)
     return billable, refused
 

@@ -30,7 +30,7 @@ def ask(
     admin: "ModelAdmin[Any]", request: HttpRequest, question: Question, *, status: int = 200
 ) -> HttpResponse:
     """The page with the question; its button posts to the same address."""
-    return _page(admin, request, "core/question.html", question.title, {"question": question}, status)
+    return show(admin, request, "core/question.html", question.title, {"question": question}, status=status)
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,21 @@ def show_once(admin: "ModelAdmin[Any]", request: HttpRequest, secret: Secret) ->
 
     No cookie, session or message carries it, and browsers are told to keep no copy of the page.
     """
-    response = _page(admin, request, "core/secret.html", secret.title, {"secret": secret}, 200)
+    response = show(admin, request, "core/secret.html", secret.title, {"secret": secret})
     response["Cache-Control"] = "no-store"
     return response
 
 
-def _page(
+def show(
     admin: "ModelAdmin[Any]",
     request: HttpRequest,
     template: str,
     title: str,
     content: dict[str, Any],
-    status: int,
+    *,
+    status: int = 200,
 ) -> HttpResponse:
+    """A page of the console around ``content``, under the menu entry of ``admin``'s model."""
     context = {
         **admin.admin_site.each_context(request),
         "title": title,

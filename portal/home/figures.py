@@ -14,14 +14,17 @@ from django.db import connection
 from portal.core.windows import Span, floor
 from portal.home.models import DayFigures
 from portal.home.quantiles import BIN_SQL
+from portal.usage.paid import FAILED, OWN_REQUESTS, OWN_WORK
 
 DAY = timedelta(days=1)
-FAILED = ("upstream_error", "timeout", "gateway_error")
 
 
 @dataclass
 class Figures:
-    """Sums over a span. Tokens and ``gpu_ns`` as the engine counted them; ``ttft`` counts by bin."""
+    """Sums over a span, of the tenants' own use; the workers' times are of all that they did.
+
+    Tokens and ``gpu_ns`` as the engine counted them; ``ttft`` counts by bin.
+    """
 
     requests: int = 0
     rejected: int = 0
@@ -176,11 +179,11 @@ _BUCKET = "date_bin(%s, ts, '2000-01-01T00:00:00Z'::timestamptz)"
 _SPAN = "ts >= %s AND ts < %s"
 _GATEWAY = (
     f"SELECT {_BUCKET}, outcome, {BIN_SQL}, count(*) FROM usage_gatewayusage"  # noqa: S608 - constants only
-    f" WHERE {_SPAN} GROUP BY 1, 2, 3"
+    f" WHERE {_SPAN} AND {OWN_REQUESTS} GROUP BY 1, 2, 3"
 )
 _ENGINE = (
     f"SELECT {_BUCKET}, sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),"  # noqa: S608
-    f" sum(prefill_ns + decode_ns) FROM usage_engineusage WHERE {_SPAN} GROUP BY 1"
+    f" sum(prefill_ns + decode_ns) FROM usage_engineusage WHERE {_SPAN} AND {OWN_WORK} GROUP BY 1"
 )
 _WORKERS = (
     f"SELECT {_BUCKET}, sum(busy_ns), sum(startup_ns),"  # noqa: S608
@@ -193,9 +196,9 @@ _TENANT_DAYS = (
 )
 _TOKENS_BY_TENANT = (
     "SELECT tenant_id, sum(prompt_tokens + completion_tokens), 0 FROM usage_engineusage"  # noqa: S608
-    f" WHERE {_SPAN} GROUP BY 1"
+    f" WHERE {_SPAN} AND {OWN_WORK} GROUP BY 1"
 )
 _REQUESTS_BY_TENANT = (
     "SELECT tenant_id, 0, count(*) FROM usage_gatewayusage"  # noqa: S608
-    f" WHERE {_SPAN} AND tenant_id IS NOT NULL GROUP BY 1"
+    f" WHERE {_SPAN} AND {OWN_REQUESTS} AND tenant_id IS NOT NULL GROUP BY 1"
 )

@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from django.db import connection, transaction
 
 from portal.core.windows import floor
-from portal.home.figures import DAY, FAILED, midnight
+from portal.home.figures import DAY, midnight
 from portal.home.models import DayCharge, DayFigures
 from portal.home.quantiles import BIN_SQL
+from portal.usage.paid import FAILED, OWN_REQUESTS, OWN_WORK
 
 KEPT_DAYS = 62
 """A 30-day window, the one before it, and this month and the last."""
@@ -108,8 +109,9 @@ _TENANTS = (
     " gateway_rows, engine_rows, worker_rows)"
     f" SELECT %s, tenant_id, {_SUMMED}, '{{}}', 0, 0, 0, 0, 0, 0"
     f" FROM (SELECT tenant_id, {_GATEWAY} FROM usage_gatewayusage"
-    f" WHERE {_SPAN} AND tenant_id IS NOT NULL GROUP BY 1) g"
-    f" FULL JOIN (SELECT tenant_id, {_ENGINE} FROM usage_engineusage WHERE {_SPAN} GROUP BY 1) e"
+    f" WHERE {_SPAN} AND {OWN_REQUESTS} AND tenant_id IS NOT NULL GROUP BY 1) g"
+    f" FULL JOIN (SELECT tenant_id, {_ENGINE} FROM usage_engineusage WHERE {_SPAN} AND {OWN_WORK}"
+    " GROUP BY 1) e"
     " USING (tenant_id)"
 )
 _EVERYONE = (
@@ -117,14 +119,14 @@ _EVERYONE = (
     " busy_ns, startup_ns, alive_ns)"
     f" SELECT %s, %s, %s, %s, {_SUMMED}, coalesce(bins, '{{}}'), coalesce(busy, 0), coalesce(startup, 0),"
     " coalesce(alive, 0)"
-    f" FROM (SELECT {_GATEWAY} FROM usage_gatewayusage WHERE {_SPAN}) g,"
-    f" (SELECT {_ENGINE} FROM usage_engineusage WHERE {_SPAN}) e,"
+    f" FROM (SELECT {_GATEWAY} FROM usage_gatewayusage WHERE {_SPAN} AND {OWN_REQUESTS}) g,"
+    f" (SELECT {_ENGINE} FROM usage_engineusage WHERE {_SPAN} AND {OWN_WORK}) e,"
     " (SELECT sum(busy_ns) AS busy, sum(startup_ns) AS startup,"
     ' sum(extract(epoch FROM "end" - ts) * 1000000000) AS alive'
     f" FROM usage_workertime WHERE {_SPAN}) w,"
     " (SELECT jsonb_object_agg(bin, n) AS bins FROM"
     f" (SELECT {BIN_SQL} AS bin, count(*) AS n FROM usage_gatewayusage"
-    f" WHERE {_SPAN} AND ttft_us IS NOT NULL GROUP BY 1) counted) h"
+    f" WHERE {_SPAN} AND {OWN_REQUESTS} AND ttft_us IS NOT NULL GROUP BY 1) counted) h"
 )
 _CHARGES = (
     "INSERT INTO home_daycharge (day, tenant_id, currency, amount, entries)"  # noqa: S608

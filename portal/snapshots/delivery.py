@@ -71,8 +71,8 @@ def deliver(*, version: int, content: bytes, deltas: Mapping[int, bytes] | None 
 
     False where Redis holds this version or a newer one. Raises ``REDIS_AWAY``.
     """
-    chain = [part for entry in (deltas or {}).items() for part in entry]
-    arguments = [version, content, keys.SNAPSHOT_CHANGED, *chain]
+    chain: list[int | bytes] = [part for entry in (deltas or {}).items() for part in entry]
+    arguments: list[int | bytes | str] = [version, content, keys.SNAPSHOT_CHANGED, *chain]
     return bool(client().register_script(_DELIVER)(keys=_KEYS, args=arguments))
 
 

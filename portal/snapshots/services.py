@@ -136,6 +136,6 @@ def _write_whole_anew(now: datetime) -> None:
     if newest is None or newest.content is None:
         return
     try:
-        refresh(version=newest.version, content=newest.content)
+        refresh(version=newest.version, content=bytes(newest.content))
     except REDIS_AWAY as error:
         logger.warning("Redis is away, its whole configuration stays older: %s", error)

@@ -68,7 +68,8 @@ def whole_and_deltas() -> tuple[PublishedSnapshot, dict[int, bytes]]:
     """The last row with a whole content, and the deltas that lead on from it, by version."""
     whole = PublishedSnapshot.objects.filter(content__isnull=False).get()
     later = PublishedSnapshot.objects.filter(version__gt=whole.version).order_by("version")
-    return whole, {version: bytes(delta) for version, delta in later.values_list("version", "delta")}
+    rows = later.values_list("version", "delta")
+    return whole, {version: bytes(delta) for version, delta in rows if delta is not None}
 
 
 def deltas_since_whole() -> int:

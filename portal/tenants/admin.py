@@ -1,4 +1,4 @@
-"""The tenant and app pages. Keys have their own module."""
+"""The tenant's page. Apps, keys and its other tabs have modules of their own."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,10 +22,15 @@ from portal.core.pages import Question, ask
 from portal.core.words import count
 from portal.snapshots.admin import PublishingAdmin, publishing
 from portal.tenants import selectors, services
+from portal.tenants.app_pages import AppAdmin
+from portal.tenants.configuration_pages import ConfigurationPages
 from portal.tenants.forms import TenantForm
+from portal.tenants.issuer_pages import TokenIssuerAdmin
 from portal.tenants.key_pages import ApiKeyAdmin
+from portal.tenants.limit_pages import LimitPages
 from portal.tenants.limits import Effective, effective_limits
-from portal.tenants.models import ApiKey, App, Tenant, TenantStatus
+from portal.tenants.models import ApiKey, App, Tenant, TenantStatus, TokenIssuer
+from portal.tenants.pii_pages import PiiPages
 
 STATUS_LABELS = {"Active": "success", "Suspended": "danger"}
 
@@ -62,7 +67,7 @@ class AppInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Tenant)
-class TenantAdmin(PublishingAdmin, ConsoleAdmin):
+class TenantAdmin(LimitPages, ConfigurationPages, PiiPages, PublishingAdmin, ConsoleAdmin):
     form = TenantForm
     list_display = ("name", "status_label", "tier", "service_class", "pool", "keys", "region")
     list_filter = (
@@ -95,7 +100,20 @@ class TenantAdmin(PublishingAdmin, ConsoleAdmin):
                 "fields": (
                     "limits_in_force",
                     ("requests_per_minute", "tokens_per_minute"),
-                    ("concurrency", "monthly_spend_limit"),
+                    ("concurrency", "kv_budget_mib"),
+                    ("daily_spend_limit", "monthly_spend_limit"),
+                    ("context_tokens", "alert_percentages"),
+                ),
+            },
+        ),
+        (
+            "Full pool",
+            {
+                "classes": ("tab",),
+                "description": "Its place among others when the pool is full. Empty: as its tier.",
+                "fields": (
+                    ("weight", "queue_depth"),
+                    ("queue_wait_seconds", "clamp_output"),
                 ),
             },
         ),
@@ -230,6 +248,9 @@ _LIMIT_NAMES = {
     "requests_per_minute": "Requests per minute",
     "tokens_per_minute": "Tokens per minute",
     "concurrency": "Requests at once",
+    "kv_budget_mib": "KV cache (MiB)",
+    "context_tokens": "Tokens per request",
+    "daily_spend_limit": "Spend per day",
     "monthly_spend_limit": "Spend per month",
 }
 
@@ -256,28 +277,5 @@ def _amount(value: int | Decimal | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-@admin.register(App)
-class AppAdmin(ConsoleAdmin):
-    list_display = ("name", "tenant", "created_at")
-    search_fields = ("name", "tenant__name")
-    list_filter = (("tenant", AutocompleteSelectFilter),)
-    list_select_related = ("tenant",)
-    autocomplete_fields = ("tenant",)
-    fields = ("tenant", "name")
-    actions_detail = ("new_key",)
-
-    def get_readonly_fields(self, _request: HttpRequest, obj: App | None = None) -> tuple[str, ...]:
-        return ("tenant",) if obj else ()  # its keys and usage stay with the tenant
-
-    def has_issue_key_permission(self, request: HttpRequest, _object_id: Any = None) -> bool:
-        return request.user.has_perm("tenants.add_apikey")
-
-    @action(
-        description="New API key",
-        url_path="new-key",
-        permissions=["issue_key"],
-        icon="key",
-        variant=ActionVariant.PRIMARY,
-    )
-    def new_key(self, _request: HttpRequest, object_id: str) -> HttpResponse:
-        return HttpResponseRedirect(f"{reverse('admin:tenants_apikey_add')}?app={object_id}")
+admin.site.register(App, AppAdmin)
+admin.site.register(TokenIssuer, TokenIssuerAdmin)

@@ -70,8 +70,11 @@ def create_issuer(
 
 
 @transaction.atomic
-def change_issuer(*, issuer: TokenIssuer, **changes: Any) -> TokenIssuer:
-    """Change some of its fields; secrets have ``rotate_secret``. Raises as ``create_issuer``."""
+def change_issuer(issuer: TokenIssuer, /, **changes: Any) -> TokenIssuer:
+    """Change some of its fields, ``issuer`` (iss) too; secrets have ``rotate_secret``.
+
+    Raises as ``create_issuer``.
+    """
     issuer = _locked(issuer)
     if "jwks_url" in changes and changes["jwks_url"] != issuer.jwks_url:
         issuer.jwks_checked_at = issuer.jwks_fetched_at = None

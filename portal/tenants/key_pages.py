@@ -82,12 +82,21 @@ class ApiKeyAdmin(PublishingAdmin, ConsoleAdmin):
             },
         ),
         (
+            "What it may do",
+            {
+                "description": "Beside what the tenant may. Gateways refuse everything else at once.",
+                "fields": (("aliases", "ip_ranges"),),
+            },
+        ),
+        (
             "Limits of this key alone",
             {
                 "description": "The tenant's limits hold for it as well. Empty: no limit of its own.",
                 "fields": (
                     ("requests_per_minute", "tokens_per_minute"),
-                    ("concurrency", "monthly_spend_limit"),
+                    ("concurrency", "kv_budget_mib"),
+                    ("daily_spend_limit", "monthly_spend_limit"),
+                    "context_tokens",
                 ),
             },
         ),
@@ -151,7 +160,7 @@ class ApiKeyAdmin(PublishingAdmin, ConsoleAdmin):
             try:
                 return self._issue(request, back, values)
             except TenantError as error:
-                form.add_error("expires_at" if error.code == "expiry_in_the_past" else None, error.message)
+                form.add_error(_FIELD_OF.get(error.code), error.message)
         says = () if apps.exists() else ("There is no app yet to own a key. Add one to the tenant first.",)
         question = Question(title="New API key", button="Create key", back=back, says=says, form=form)
         return ask(self, request, question)
@@ -255,6 +264,9 @@ class ApiKeyAdmin(PublishingAdmin, ConsoleAdmin):
             danger=True,
         )
         return ask(self, request, question)
+
+
+_FIELD_OF = {"expiry_in_the_past": "expires_at", "alias_unknown": "aliases"}
 
 
 def _key(object_id: str) -> ApiKey:

@@ -19,6 +19,8 @@ from portal.usage.explain import explain, facts_of, utc
 from portal.usage.filters import (
     AliasFilter,
     AppFilter,
+    CopiesFilter,
+    EngineCopiesFilter,
     OutcomeFilter,
     PeriodFilter,
     ReasonFilter,
@@ -90,6 +92,7 @@ class GatewayUsageAdmin(EventAdmin):
         AliasFilter,
         OutcomeFilter,
         ReasonFilter,
+        CopiesFilter,
     )
     search_fields = ("request_id",)
     search_help_text = "Beginning of a request id, or a key's id"
@@ -180,11 +183,27 @@ def outcome_words(outcome: str) -> str:
 @admin.register(EngineUsage)
 class EngineUsageAdmin(EventAdmin):
     list_display = ("at", "tenant", "worker_id", "finish_reason", "tokens", "cached_tokens", "gpu", "waited")
-    list_filter = (PeriodFilter, ("ts", RangeDateTimeFilter), TenantFilter, ("worker_id", FieldTextFilter))
+    list_filter = (
+        PeriodFilter,
+        ("ts", RangeDateTimeFilter),
+        TenantFilter,
+        ("worker_id", FieldTextFilter),
+        EngineCopiesFilter,
+    )
     search_fields = ("request_id",)
     search_help_text = "Beginning of a request id"
     fields = (
-        *("request_id", "worker_id", "boot_id", "finish_reason", "ts", "finished_at", "prompt_tokens"),
+        *(
+            "request_id",
+            "attempt",
+            "worker_id",
+            "boot_id",
+            "shadow",
+            "finish_reason",
+            "ts",
+            "finished_at",
+            "prompt_tokens",
+        ),
         *("cached_tokens", "completion_tokens", "gpu", "waited", "raw"),
     )
     readonly_fields = ("gpu", "waited", "raw")

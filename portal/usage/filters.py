@@ -9,6 +9,7 @@ from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 from portal.core import clock
 from portal.core.windows import CHOICES, window
 from portal.tenants.models import App, Tenant
+from portal.usage.paid import FAILED
 from portal.usage.reasons import REASONS
 
 OUTCOMES = (
@@ -17,7 +18,6 @@ OUTCOMES = (
     ("failed", "Failed"),
     ("disconnected", "Client hung up"),
 )
-_FAILED = ("upstream_error", "timeout", "gateway_error")
 
 
 class PeriodFilter(DropdownFilter):  # type: ignore[misc] # unfold publishes no types
@@ -44,7 +44,7 @@ class OutcomeFilter(DropdownFilter):  # type: ignore[misc]
         value = self.value()
         if not value:
             return queryset
-        return queryset.filter(outcome__in=_FAILED if value == "failed" else (value,))
+        return queryset.filter(outcome__in=FAILED if value == "failed" else (value,))
 
 
 class ReasonFilter(DropdownFilter):  # type: ignore[misc]
@@ -56,6 +56,34 @@ class ReasonFilter(DropdownFilter):  # type: ignore[misc]
 
     def queryset(self, _request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
         return queryset.filter(reason=self.value()) if self.value() else queryset
+
+
+class CopiesFilter(DropdownFilter):  # type: ignore[misc]
+    """Shadow copies are nobody's requests: shown only to who asks for them."""
+
+    title = "shadow copies"
+    parameter_name = "copies"
+
+    def lookups(self, _request: HttpRequest, _model_admin: Any) -> tuple[tuple[str, str], ...]:
+        return (("with", "Shown too"), ("only", "Only these"))
+
+    def queryset(self, _request: HttpRequest, queryset: "QuerySet[Any]") -> "QuerySet[Any]":
+        match self.value():
+            case "with":
+                return queryset
+            case "only":
+                return queryset.exclude(**self.own)
+        return queryset.filter(**self.own)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        return {"shadow_of": ""}
+
+
+class EngineCopiesFilter(CopiesFilter):
+    @property
+    def own(self) -> dict[str, Any]:
+        return {"shadow": False}
 
 
 class TenantFilter(TextFilter):  # type: ignore[misc]

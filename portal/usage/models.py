@@ -52,7 +52,10 @@ class GatewayUsage(EventColumns):
     configuration_version = models.PositiveIntegerField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["tenant_id", "ts"])]
+        indexes = [
+            models.Index(fields=["tenant_id", "ts"]),
+            models.Index(fields=["request_id"], name="tried_again", condition=models.Q(attempts__gt=1)),
+        ]
         verbose_name = "request"
         verbose_name_plural = "requests"
 
@@ -61,9 +64,10 @@ class GatewayUsage(EventColumns):
 
 
 class EngineUsage(EventColumns):
-    """One request as the engine did it, aborted or not."""
+    """One try of a request as an engine did it, aborted or not. Who pays for it, the gateway's event says."""
 
-    request_id = models.CharField(max_length=64, unique=True)
+    request_id = models.CharField(max_length=64, db_index=True)
+    attempt = models.PositiveSmallIntegerField(default=1)
     tenant_id = models.UUIDField()
     worker_id = models.CharField(max_length=120)
     boot_id = models.CharField(max_length=64)
@@ -81,6 +85,9 @@ class EngineUsage(EventColumns):
 
     class Meta:
         indexes = [models.Index(fields=["tenant_id", "ts"]), models.Index(fields=["worker_id", "ts"])]
+        constraints = [
+            models.UniqueConstraint(fields=["request_id", "attempt"], name="one_engine_event_per_try")
+        ]
         verbose_name = "engine event"
 
     def __str__(self) -> str:
@@ -105,11 +112,16 @@ class WorkerTime(EventColumns):
         return f"{self.worker_id} {self.ts:%Y-%m-%d %H:%M:%S}"
 
 
+ANY_TRY = -1
+"""Every bit: as long as no gateway says which try answered."""
+
+
 class PendingRequest(models.Model):
     """A request whose events came in and whose charge is not yet decided, or not yet settled in Redis.
 
     Written by the ingest in the same transaction as the events, taken away by the rating once all is done.
-    ``settle_micro`` is set when the charge is decided: what the gateway's hold has to become.
+    ``settle_micro`` is set when the charge is decided: what the gateway's hold has to become. Of tries each
+    is a bit, the first one the lowest: those whose engine's event came, and those of which one pays.
     """
 
     request_id = models.CharField(primary_key=True, max_length=64)
@@ -118,7 +130,9 @@ class PendingRequest(models.Model):
     has_gateway = models.BooleanField()
     has_engine = models.BooleanField()
     forwarded = models.BooleanField(help_text="False: the gateway says that no worker was asked.")
-    tokens_known = models.BooleanField(help_text="One of the events says how many tokens it took.")
+    tokens_known = models.BooleanField(help_text="The gateway's event says how many tokens it took.")
+    engine_tries = models.BigIntegerField(default=0)
+    paying_tries = models.BigIntegerField(default=ANY_TRY)
     tenant_id = models.UUIDField(null=True)
     settle_micro = models.BigIntegerField(null=True)
     problem = models.CharField(max_length=40, blank=True)

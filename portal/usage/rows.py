@@ -14,12 +14,13 @@ from gateway_hooks.contract.usage import (
     WorkerInterval,
     decode_event,
 )
-from portal.usage.models import EngineUsage, GatewayUsage, WorkerTime
+from portal.usage.models import ANY_TRY, EngineUsage, GatewayUsage, WorkerTime
 
 Row = GatewayUsage | EngineUsage | WorkerTime
 
 MAX_AHEAD = timedelta(days=1)
 """An event dated further ahead of us than this has a broken clock: it would open periods of its own."""
+MAX_ATTEMPT = 63
 
 
 def row_of(raw: bytes, *, now: datetime) -> Row:
@@ -32,6 +33,7 @@ def row_of(raw: bytes, *, now: datetime) -> Row:
             row: Row = _gateway_row(event, payload, now)
         case EngineEvent():
             _check_tokens(event.prompt_tokens, event.cached_tokens)
+            _check_attempt(event.attempt)
             row = _engine_row(event, payload, now)
         case WorkerInterval():
             row = _time_row(event, payload, now)
@@ -40,12 +42,29 @@ def row_of(raw: bytes, *, now: datetime) -> Row:
 
 
 def is_forwarded(row: GatewayUsage) -> bool:
-    return bool(row.payload.get("forwarded", False))
+    """Whether a worker may have been asked; a gateway that died was not there to say."""
+    return row.outcome == "gateway_lost" or bool(row.payload.get("forwarded", False))
+
+
+def try_bit(attempt: int) -> int:
+    """The bit of a try. Far more than any gateway makes fit into 64 bits."""
+    return 1 << (min(max(attempt, 1), MAX_ATTEMPT) - 1)
+
+
+def paying_tries(row: GatewayUsage) -> int:
+    """The try that answered, as a bit; every bit where the gateway died and cannot say."""
+    return ANY_TRY if row.outcome == "gateway_lost" else try_bit(row.attempts)
 
 
 def _check_tokens(prompt: int | None, cached: int | None) -> None:
     if cached is not None and cached > (prompt or 0):
         message = f"{cached} cached tokens of {prompt} prompt tokens"
+        raise UsageEventError(message, code="usage_event_inconsistent")
+
+
+def _check_attempt(attempt: int) -> None:
+    if not 1 <= attempt <= MAX_ATTEMPT:
+        message = f"attempt {attempt}"
         raise UsageEventError(message, code="usage_event_inconsistent")
 
 
@@ -139,6 +158,7 @@ def _engine_row(event: EngineEvent, payload: Any, now: datetime) -> EngineUsage:
         decode_ns=event.decode_ns,
         queue_ns=event.queue_ns,
         shadow=event.shadow,
+        attempt=event.attempt,
     )
 
 

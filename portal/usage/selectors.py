@@ -10,7 +10,7 @@ from django.db.models import Count, F, Q, Sum
 
 from portal.billing.models import CostLine, LedgerEntry
 from portal.tenants.models import App, Tenant
-from portal.usage.models import EngineUsage, GatewayUsage
+from portal.usage.paid import FAILED, own_requests, own_work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,10 @@ class Money:
 
 @dataclass(frozen=True, kw_only=True)
 class TenantUsage:
-    """What a tenant did in ``[start, end)``. Tokens and ``gpu_ns`` as the engine counted them."""
+    """What a tenant did in ``[start, end)``. Tokens and ``gpu_ns`` as the engine counted them.
+
+    Without shadow copies, and of a request that was tried again only the try that answered.
+    """
 
     start: datetime
     end: datetime
@@ -55,16 +58,24 @@ def tenant_usage(tenant: Tenant | UUID, start: datetime, end: datetime) -> Tenan
     """The tenant's usage of requests admitted in ``[start, end)``: four queries."""
     tenant_id = tenant.pk if isinstance(tenant, Tenant) else tenant
     span = {"tenant_id": tenant_id, "ts__gte": start, "ts__lt": end}
-    made = GatewayUsage.objects.filter(**span).aggregate(
-        requests=Count("pk"),
-        rejected=Count("pk", filter=Q(outcome="rejected")),
-        failed=Count("pk", filter=Q(outcome__in=("upstream_error", "timeout", "gateway_error"))),
+    made = (
+        own_requests()
+        .filter(**span)
+        .aggregate(
+            requests=Count("pk"),
+            rejected=Count("pk", filter=Q(outcome="rejected")),
+            failed=Count("pk", filter=Q(outcome__in=FAILED)),
+        )
     )
-    used = EngineUsage.objects.filter(**span).aggregate(
-        prompt_tokens=Sum("prompt_tokens", default=0),
-        cached_tokens=Sum("cached_tokens", default=0),
-        completion_tokens=Sum("completion_tokens", default=0),
-        gpu_ns=Sum(F("prefill_ns") + F("decode_ns"), default=0),
+    used = (
+        own_work()
+        .filter(**span)
+        .aggregate(
+            prompt_tokens=Sum("prompt_tokens", default=0),
+            cached_tokens=Sum("cached_tokens", default=0),
+            completion_tokens=Sum("completion_tokens", default=0),
+            gpu_ns=Sum(F("prefill_ns") + F("decode_ns"), default=0),
+        )
     )
     return TenantUsage(
         start=start,

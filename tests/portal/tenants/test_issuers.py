@@ -99,7 +99,7 @@ class TestKeeping:
     def test_one_that_is_switched_off_or_deleted_is_unknown_to_the_gateways(self) -> None:
         issuer = make_issuer()
 
-        issuers.change_issuer(issuer=issuer, active=False)
+        issuers.change_issuer(issuer, active=False)
         off = build_snapshot(NOW).issuers
         issuers.delete_issuer(issuer=issuer)
 

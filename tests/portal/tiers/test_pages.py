@@ -22,6 +22,10 @@ def tier_form(tier: Tier, **changes: Any) -> dict[str, Any]:
         "slug": tier.slug,
         "max_output_tokens": tier.max_output_tokens,
         "request_timeout_seconds": tier.request_timeout_seconds,
+        "weight": tier.weight,
+        "queue_depth": tier.queue_depth,
+        "queue_wait_seconds": tier.queue_wait_seconds,
+        "alert_percentages": "50, 80",
         "outage_policy": tier.outage_policy,
         "outage_requests_per_minute": tier.outage_requests_per_minute,
         **changes,
@@ -93,3 +97,29 @@ def test_a_tier_with_tenants_cannot_be_deleted(console: Client) -> None:
     console.post(f"/tiers/tier/{tenant.tier_id}/delete/", {"post": "yes"})
 
     assert Tier.objects.filter(pk=tenant.tier_id).exists()
+
+
+@pytest.mark.django_db
+class TestBudgetAlerts:
+    @pytest.mark.parametrize(("written", "kept"), [("50, 80,100 %", [50, 80, 100]), ("", [])])
+    def test_percentages_are_written_between_commas(
+        self, console: Client, written: str, kept: list[int]
+    ) -> None:
+        tier = factories.make_tier()
+
+        console.post(f"/tiers/tier/{tier.pk}/change/", tier_form(tier, alert_percentages=written))
+        page = console.get(f"/tiers/tier/{tier.pk}/change/")
+
+        assert Tier.objects.get().alert_percentages == kept
+        assert f'value="{", ".join(map(str, kept))}"' in text(page) or not kept
+
+    @pytest.mark.parametrize("written", ["many", "80, 50", "50; 80", "0", "99999", "\u00b2"])
+    def test_what_is_no_rising_list_is_refused_with_how_to_write_it(
+        self, console: Client, written: str
+    ) -> None:
+        tier = factories.make_tier()
+
+        answer = console.post(f"/tiers/tier/{tier.pk}/change/", tier_form(tier, alert_percentages=written))
+
+        assert answer.status_code == 200
+        assert "such as 50, 80, 100" in text(answer)
