@@ -1,7 +1,7 @@
 """Several answers to one request (``n``): vLLM runs a request of its own for each, one event pays for all.
 
-The children are recognised by the signed request id and counted by the signed ``n``, never by the names
-that vLLM gives them. Pure; ``now_ns`` is the caller's monotonic clock.
+The children are recognised by the signed request id and attempt and counted by the signed ``n``, never by
+the names that vLLM gives them. Pure; ``now_ns`` is the caller's monotonic clock.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,9 @@ from inference.meter import Metered, Outcome
 GRACE_NS: Final = 10 * 10**9
 """A client that hangs up while vLLM is still adding children leaves some out; so long they are waited for."""
 _WORST: Final[tuple[FinishReason, ...]] = ("error", "abort", "length", "stop")
+
+_Try = tuple[str, int]
+"""(request id, attempt): a second try may come to the worker that still ends the first one."""
 
 
 @dataclass(slots=True)
@@ -36,23 +39,27 @@ class _Group:
         return together(self.done, order=self.arrived, streams=self.facts.streams)
 
 
+def _try_of(facts: Facts) -> _Try:
+    return facts.request_id, facts.attempt
+
+
 class Choices:
     """Not thread-safe: its owner holds a lock."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[_Try, _Group] = {}
 
     def arrived(self, facts: Facts, child_id: str) -> None:
-        group = self._groups.setdefault(facts.request_id, _Group(facts))
+        group = self._groups.setdefault(_try_of(facts), _Group(facts))
         if child_id not in group.arrived:
             group.arrived.append(child_id)
 
     def finished(self, facts: Facts, metered: Metered, *, now_ns: int) -> Metered | None:
         """The request's total once its last child is done, else None."""
-        group = self._groups[facts.request_id]
+        group = self._groups[_try_of(facts)]
         group.done.append(metered)
         group.idle_since_ns = now_ns
-        return self._groups.pop(facts.request_id).total() if group.whole else None
+        return self._groups.pop(_try_of(facts)).total() if group.whole else None
 
     def given_up(self, *, now_ns: int) -> list[tuple[Facts, Metered]]:
         """Requests whose other children are not coming any more: all that came is done, for a while."""
@@ -68,7 +75,7 @@ class Choices:
         return [self._end(group) for group in list(self._groups.values()) if group.done]
 
     def _end(self, group: _Group) -> tuple[Facts, Metered]:
-        del self._groups[group.facts.request_id]
+        del self._groups[_try_of(group.facts)]
         return group.facts, group.total()
 
 

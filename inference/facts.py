@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway_hooks.contract.attempts import request_of
+from gateway_hooks.contract.attempts import attempt_of, request_of
 from gateway_hooks.contract.identity import Identity
 from gateway_hooks.contract.usage import EngineEvent, WorkerInterval
 from inference.boot import Boot
@@ -40,13 +40,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     streams: bool = False
     shadow: bool = False
+    attempt: int = 1
 
 
 def facts_of(identity: Identity, *, choices: int = 1, streams: bool = False) -> Facts:
     return Facts(
-        # Signed is the attempt's id; the event is the request's, whichever attempt it took.
+        # Signed is the attempt's id; the event is the request's, with the number of the attempt.
         request_id=request_of(identity.request_id),
-        issued_at=identity.issued_at,
+        issued_at=identity.issued_at if identity.admitted_at is None else identity.admitted_at,
         tenant_id=identity.tenant_id,
         app_id=identity.app_id,
         key_id=identity.key_id,
@@ -56,6 +57,7 @@ def facts_of(identity: Identity, *, choices: int = 1, streams: bool = False) -> 
         choices=choices,
         streams=streams,
         shadow=identity.shadow,
+        attempt=attempt_of(identity.request_id),
     )
 
 
@@ -120,6 +122,7 @@ def engine_event(boot: Boot, facts: Facts | None, metered: Metered, *, event_id:
         preemptions=outcome.preemptions,
         peak_kv_blocks=metered.peak_kv_blocks,
         shadow=known.shadow,
+        attempt=known.attempt,
     )
 
 

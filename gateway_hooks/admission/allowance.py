@@ -24,11 +24,15 @@ RETRY_MS = 2000
 
 
 class Uncounted(NamedTuple):
-    """A request that ran on the allowance, and what it used as far as known."""
+    """A request whose end Redis does not know, and what it used as far as known.
+
+    It ran on the allowance, or Redis went away before it ended. ``cancel``: no worker got it.
+    """
 
     ask: Ask
     tokens: int
     micro: int | None
+    cancel: bool = False
 
 
 class OutageAllowance:
@@ -48,10 +52,10 @@ class OutageAllowance:
         output = min(ask.max_output, room)
         return Verdict(max_output=output, micro=ask.micro(output), counters=_nothing(ask))
 
-    def note(self, ask: Ask, *, tokens: int, micro: int | None, now_ms: int) -> None:
-        """A request that ran on the allowance has ended. Notes of windows that have closed are dropped."""
+    def note(self, ask: Ask, *, tokens: int, micro: int | None, now_ms: int, cancel: bool = False) -> None:
+        """A request has ended without Redis. Notes of windows that have closed are dropped."""
         self._uncounted = [one for one in self._uncounted if one.ask.at_ms > now_ms - WINDOW_MS]
-        self._uncounted.append(Uncounted(ask, tokens, micro))
+        self._uncounted.append(Uncounted(ask, tokens, micro, cancel))
 
     def take_uncounted(self) -> list[Uncounted]:
         """What is to be settled; from now on it is the caller's."""
@@ -79,6 +83,9 @@ async def settle_outage(ledger: AdmissionLedger, pipeline: Pipeline, uncounted: 
     and there is nothing to count late. One that Redis has not even seen yet finds the end and is refused.
     """
     for one in uncounted:
+        if one.cancel:
+            await ledger.cancel(pipeline, one.ask)
+            continue
         await ledger.finish(pipeline, one.ask, tokens=one.tokens, micro=one.micro)
         await ledger.count_late(pipeline, one.ask, tokens=one.tokens)
 

@@ -14,5 +14,14 @@ def attempt_id(request_id: str, attempt: int) -> str:
 
 def request_of(attempt_id: str) -> str:
     """The request that an attempt belongs to."""
+    return _parts(attempt_id)[0]
+
+
+def attempt_of(attempt_id: str) -> int:
+    """Which of the request's attempts it is, from 1."""
+    return _parts(attempt_id)[1]
+
+
+def _parts(attempt_id: str) -> tuple[str, int]:
     request_id, mark, number = attempt_id.rpartition(_MARK)
-    return request_id if mark and number.isdecimal() else attempt_id
+    return (request_id, int(number)) if mark and number.isdecimal() else (attempt_id, 1)

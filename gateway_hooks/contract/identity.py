@@ -28,7 +28,8 @@ class IdentityError(ContractError):
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """``model`` is the name that vLLM serves: the base model's, or ``adapter_model_name(digest)``.
 
-    ``shadow`` marks a copy that is metered and never charged to the tenant.
+    ``shadow`` marks a copy that is metered and never charged to the tenant. ``admitted_at`` is when the
+    request was admitted, if that is not when this was signed: it may have waited, or been tried before.
     """
 
     request_id: str
@@ -45,6 +46,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     adapter_version_id: str | None = None
     adapter_digest: str | None = None
     shadow: bool = False
+    admitted_at: float | None = None
 
 
 class Keyring(msgspec.Struct, frozen=True):

@@ -95,12 +95,12 @@ def gateway_event_id(request_id: str) -> str:
 
 
 class EngineEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="engine"):
-    """What the engine did for one request, aborted or not.
+    """What the engine did for one try of a request, aborted or not.
 
     ``ts`` is the gateway's signed admission time, so both events of a request fall into one period.
     ``prefill_ns + decode_ns`` is this request's share of the steps it was in; over all requests the
     shares sum to the busy time of the worker's intervals. A ``shadow`` copy is nobody's to pay but the
-    platform's.
+    platform's. ``attempt`` counts from 1; the request has one event per try that reached an engine.
     """
 
     event_id: str
@@ -128,6 +128,7 @@ class EngineEvent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     preemptions: int = 0
     peak_kv_blocks: int = 0
     shadow: bool = False
+    attempt: int = 1
     schema_version: int = SCHEMA_VERSION
 
 

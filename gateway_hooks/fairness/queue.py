@@ -127,13 +127,17 @@ class FairQueue:
         finally:
             self._roll.waiters.pop(ask.request_id, None)
 
+    def end(self, seat: Seat, actual_tokens: int | None) -> None:
+        """This process has the seat no more; where Redis cannot be told, a heartbeat tells it."""
+        self._roll.end(seat.ask.request_id, seat.ask.pool_id, actual_tokens)
+
     def finish_commands(self, pipeline: Pipeline, seat: Seat, actual_tokens: int | None) -> None:
         """Queue the end of a seat on the caller's pipeline; None where nobody knows what was used.
 
         A pipeline that is never run costs the seat no more than two heartbeats.
         """
         ask = seat.ask
-        self._roll.end(ask.request_id, ask.pool_id, actual_tokens)
+        self.end(seat, actual_tokens)
         self._ledger.queue_finish(
             pipeline,
             ask.pool_id,

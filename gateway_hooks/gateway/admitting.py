@@ -83,9 +83,6 @@ async def take_seat(services: Services, ticket: Ticket, gone: "asyncio.Task[None
         if not entering.done():
             raise ClientGone
         ticket.seat = entering.result()
-        if ticket.seat.waited_us:
-            # Tries are signed with this moment, and workers refuse what is older than half a minute.
-            ticket.ts = services.clock()
     except FairnessError as error:
         raise GatewayError(Code(error.code), retry_after=error.retry_after) from None
     except RedisAway:

@@ -23,6 +23,9 @@ _LAST_MARKS = (
 )
 _ERROR_MARKS = (b'{"error"', b'{"type":"error"', b'{"type": "error"', b'{"type":"response.failed"')
 ERROR_STATUS = 400
+FRAMES_PER_CHOICE = 4
+FRAMES = 16
+"""Events of a stream that carry no token: its first and last ones, the counts."""
 
 
 def error_body(error: GatewayError, *, anthropic: bool = False) -> bytes:
@@ -170,6 +173,9 @@ class Answer:
         ending = last or any(event.startswith(_LAST_MARKS) for event in events)
         failed = any(map(_is_error, events))
         events = self._engines(events)
+        if self._overran():
+            await self.break_off(GatewayError(Code.UPSTREAM_ERROR))
+            return
         if failed or any(map(_is_error, events)):
             await self.break_off(GatewayError(Code.UPSTREAM_ERROR))
             return
@@ -178,6 +184,13 @@ class Answer:
             await self._end_events(whole)
         elif whole:
             await self._pass(whole)
+
+    def _overran(self) -> bool:
+        """The worker says more than was reserved: it is cut off, and its own event tells what it used."""
+        tap, plan = self._ticket.tap, self._ticket.plan
+        if tap is None or plan is None:
+            return False
+        return tap.events > plan.choices * (plan.max_output + FRAMES_PER_CHOICE) + FRAMES
 
     def _engines(self, events: list[bytes]) -> list[bytes]:
         """What the engine itself has sent until now, where the client speaks its dialect."""
@@ -211,6 +224,8 @@ class Answer:
         """End a stream that has begun: the error as its last event."""
         if self.complete or not self.started:
             return
+        if self._ticket.connection is not None:
+            self._ticket.connection.close()
         self._ticket.outcome = outcome_of(error)
         self._ticket.reason = error.code
         event = _DATA + b" " + error_body(error, anthropic=self._anthropic) + EVENT_END

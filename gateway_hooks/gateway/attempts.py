@@ -1,16 +1,14 @@
 """The tries of one request: each at one worker, through LiteLLM, until one has something for the client.
 
-Nothing is tried again once the client got a byte, nor after the tenant's time or the signature's age.
+Nothing is tried again once the client got a byte, nor after the tenant's time.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
-from gateway_hooks.contract.identity import MAX_AGE_SECONDS
 from gateway_hooks.contract.snapshot import Target
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.gateway.answer import Answer
@@ -27,8 +25,6 @@ from gateway_hooks.routing.dead_letters import Suspect
 
 log = logging.getLogger("tenantry.gateway")
 
-TRIED_WITHIN = timedelta(seconds=MAX_AGE_SECONDS - 5)
-"""Every try is signed with the time of the admission; workers refuse what is older."""
 _MAY_HAVE_CRASHED = frozenset({"broken", "failed"})
 
 
@@ -61,7 +57,7 @@ class Attempts:
         deadline = time.monotonic() + plan.caller.tenant.request_timeout_seconds
         course = Course(plan.target, plan.fallback, max_tries=max_tries)
         failure = GatewayError(Code.NO_WORKER, retry_after=RETRY_SECONDS)
-        while step := self._next(ticket, plan, course):
+        while step := self._next(plan, course):
             if step.pause:
                 await asyncio.wait({gone}, timeout=step.pause)
             self._begin(ticket, plan, step)
@@ -75,9 +71,7 @@ class Attempts:
             course.ended(step.worker.id, ending)
         raise failure
 
-    def _next(self, ticket: Ticket, plan: Plan, course: Course) -> Step | None:
-        if ticket.attempts and self._services.clock() - ticket.ts > TRIED_WITHIN:
-            return None
+    def _next(self, plan: Plan, course: Course) -> Step | None:
         now = time.monotonic()
         return course.next(
             lambda target, avoid: self._services.router.place(

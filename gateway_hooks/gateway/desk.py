@@ -122,7 +122,13 @@ class Desk:
             return
         usage = ticket.tap.usage
         if usage is not None:
-            self._services.counter.observed(ticket.plan.pool.id, ticket.counted_prompt, usage.prompt_tokens)
+            self._services.counter.observed(
+                ticket.plan.pool.id,
+                ticket.endpoint.name,
+                counted=ticket.counted_prompt,
+                reported=usage.prompt_tokens,
+                counted_at=ticket.started,
+            )
 
     def _unknown_counts(self, now: float) -> bool:
         """Events of unidentified callers are bounded: anybody can make them."""

@@ -41,11 +41,17 @@ class Application:
                 self._services = self._make_services()
                 await self._services.start()
                 self._wrapper = Wrapper(self._inner, self._services)
+            elif self._wrapper is not None:
+                # Before LiteLLM closes its clients.
+                await self._wrapper.drain()
             return message
 
         async def started(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 await self._inner_started(self._inner)
+            elif message["type"] == "lifespan.shutdown.complete":
+                # uvicorn ends the loop as soon as it has heard this.
+                await self._end()
             await send(message)
 
         try:
@@ -54,7 +60,9 @@ class Application:
             await asyncio.shield(self._end())
 
     async def _end(self) -> None:
+        """The first call does it."""
+        services, self._services = self._services, None
         if self._wrapper is not None:
             await self._wrapper.drain()
-        if self._services is not None:
-            await self._services.stop()
+        if services is not None:
+            await services.stop()

@@ -8,7 +8,7 @@ It travels in a context variable, never in anything that a client can write.
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway_hooks.admission.ask import Ask
 from gateway_hooks.admission.decision import Verdict
@@ -67,10 +67,12 @@ class Ticket:
     From ``forward`` to ``tap`` it is about the newest try. ``forwarded`` says that a worker may have seen it,
     ``uncounted`` that an earlier one may have run and nobody told what it used. ``attempts`` counts tries,
     ``degraded`` says that the fallback serves. ``loads`` is the worker that has this try among its load.
-    ``shadow_of`` is the request that this one copies. ``mask`` restores what was masked, ``counted_prompt``
-    is the reserved prompt. ``on_allowance``: it runs uncounted, since Redis is away. ``closed`` ends
-    everything: after it no hook and no transport moves for this request. ``rehearsal`` is the answer of a
-    request that no client sent and no worker gets: the transport hands it back instead of asking anybody.
+    ``fields`` are the body that goes on. ``shadow_of`` is the request that this one copies. ``mask``
+    restores what was masked, ``counted_prompt`` is the reserved prompt. ``on_allowance``: it runs
+    uncounted, since Redis is away; ``limits_unknown``: Redis went away while it was asked, and may have
+    counted. ``closed`` ends everything: after it no hook and no transport moves for this request.
+    ``rehearsal`` is the answer of a request that no client sent and no worker gets: the transport hands it
+    back instead of asking anybody.
     """
 
     request_id: str
@@ -83,11 +85,13 @@ class Ticket:
     body: Body | None = None
     plan: Plan | None = None
     route: Target | None = None
+    fields: dict[str, Any] | None = None
     mask: Mask | None = None
     counted_prompt: int | None = None
     ask: Ask | None = None
     verdict: Verdict | None = None
     on_allowance: bool = False
+    limits_unknown: bool = False
     seat: Seat | None = None
     queue_us: int | None = None
     attempts: int = 0
@@ -101,7 +105,6 @@ class Ticket:
     connection: Connection | None = None
     upstream_status: int | None = None
     upstream_text: bytes = b""
-    upstream_broke: bool = False
     tap: UsageTap | None = None
     first_byte: float | None = None
     status: int = 0
@@ -118,7 +121,7 @@ class Ticket:
     @property
     def refused(self) -> bool:
         """The limits said no, so nothing was taken."""
-        return self.verdict is not None and self.verdict.refusal is not None
+        return self.verdict is not None and self.verdict.refusal is not None and not self.limits_unknown
 
     @property
     def may_have_run(self) -> bool:
@@ -146,7 +149,7 @@ class Ticket:
         self.uncounted = self.uncounted or self.ran_uncounted
         self.attempts += 1
         self.forward, self.route = forward, forward.route
-        self.forwarded = self.unreachable = self.upstream_broke = False
+        self.forwarded = self.unreachable = False
         self.connection, self.upstream_status, self.tap = None, None, None
         self.upstream_text = b""
 

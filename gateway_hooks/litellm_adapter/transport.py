@@ -4,6 +4,7 @@ A request without a ticket is refused, so nothing else ever leaves; a try of a t
 only, so no retry, batch or fallback of LiteLLM's can spend it twice.
 """
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -73,7 +74,7 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             method="POST",
             path=forward.seal.path,
             body_sha256=body_sha256(body),
-            issued_at=ticket.ts.timestamp(),
+            issued_at=time.time(),
             tenant_id=caller.tenant.id,
             app_id=caller.key.app_id,
             key_id=caller.key.id,
@@ -82,6 +83,7 @@ class SigningTransport(LiteLLMAiohttpTransport):  # type: ignore[misc]
             adapter_version_id=route.adapter_version_id,
             adapter_digest=route.adapter_digest,
             shadow=ticket.shadow_of is not None,
+            admitted_at=ticket.ts.timestamp(),
         )
         return httpx.Request(
             "POST",
@@ -123,7 +125,7 @@ def _is_late(ticket: Ticket) -> bool:
 
 
 class _Tapped(httpx.AsyncByteStream):
-    """The upstream's bytes on their way to LiteLLM, with usage and breakage noted."""
+    """The upstream's bytes on their way to LiteLLM, with usage noted."""
 
     def __init__(self, stream: Any, ticket: Ticket, tap: UsageTap) -> None:
         self._stream = stream
@@ -134,16 +136,12 @@ class _Tapped(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         refused = self._ticket.upstream_status != OK
         lines = SafeLines()
-        try:
-            async for chunk in self._stream:
-                if refused and self._is_newest():
-                    self._ticket.upstream_text = (self._ticket.upstream_text + chunk)[:MAX_REFUSAL]
-                else:
-                    self._tap.feed(chunk)
-                yield lines.feed(chunk) if self._ticket.stream else chunk
-        except (httpx.HTTPError, OSError):
-            self._ticket.upstream_broke = self._ticket.upstream_broke or self._is_newest()
-            raise
+        async for chunk in self._stream:
+            if refused and self._is_newest():
+                self._ticket.upstream_text = (self._ticket.upstream_text + chunk)[:MAX_REFUSAL]
+            else:
+                self._tap.feed(chunk)
+            yield lines.feed(chunk) if self._ticket.stream else chunk
         self._tap.end()
         if held := lines.flush():
             yield held

@@ -34,8 +34,11 @@ class Emitter:
 
     async def emit(
         self, event: bytes, *, now: float, before: Callable[[Pipeline], Awaitable[None]] | None = None
-    ) -> None:
-        """``before`` may queue commands of the same round trip (the end of an admission)."""
+    ) -> bool:
+        """``before`` may queue commands of the same round trip (the end of an admission).
+
+        Whether Redis said that all of it was done; False leaves open what it did.
+        """
 
         async def send(client: Redis) -> None:
             async with client.pipeline(transaction=False) as pipeline:
@@ -48,6 +51,8 @@ class Emitter:
             await self._door.ask(send, now=now)
         except RedisAway:
             await self._keep(event)
+            return False
+        return True
 
     async def _keep(self, event: bytes) -> None:
         async with self._writing:

@@ -9,6 +9,8 @@ import msgspec
 _MARK = b'"usage"'
 _DATA = b"data:"
 _DONE = b"[DONE]"
+_EVENT = b"event: response."
+_DELTA = b".delta\n"
 _RESPONSE_ENDS = (b"response.completed", b"response.incomplete")
 MAX_LINE = 8 * 1024 * 1024
 
@@ -61,11 +63,17 @@ def usage_of(raw: bytes) -> Usage | None:
     return Usage(prompt, (details.cached_tokens if details else None) or 0, completion or 0)
 
 
+def _begin_with(mark: bytes, lines: bytes) -> int:
+    """How many of the whole ``lines`` do; JSON has no raw line end, so no text can look like one."""
+    return lines.startswith(mark) + lines.count(b"\n" + mark)
+
+
 class UsageTap:
     """Fed with the upstream's bytes as they pass; knows afterwards what the engine reported.
 
     ``complete`` is whether a stream reached its end mark (or a plain answer was read whole). With ``keep`` a
-    stream's whole lines can be taken once.
+    stream's whole lines can be taken once. ``events`` counts a stream's pieces of output, each of at least
+    one token, and the few that only frame it.
     """
 
     def __init__(self, *, stream: bool, keep: bool = False) -> None:
@@ -75,6 +83,8 @@ class UsageTap:
         self.keeps = stream and keep
         self.usage: Usage | None = None
         self.complete = False
+        self.events = 0
+        self._named = False
 
     def feed(self, chunk: bytes) -> None:
         """Lines are split at the byte \\n alone: U+2028 and its like may stand raw inside JSON."""
@@ -86,11 +96,17 @@ class UsageTap:
             return
         whole = bytes(self._rest[: end + 1])
         del self._rest[: end + 1]
+        self._count(whole)
         if self.keeps:
             self._kept += whole
         if _MARK in whole or _DONE in whole:
             for line in whole.split(b"\n"):
                 self._line(line)
+
+    def _count(self, lines: bytes) -> None:
+        self._named = self._named or _begin_with(_EVENT, lines) > 0
+        # Where events have names, one piece of text is framed by several that are no output.
+        self.events += lines.count(_DELTA) if self._named else _begin_with(_DATA, lines)
 
     def take(self) -> bytes:
         """The lines since the last call."""

@@ -3,12 +3,14 @@
 Exact: chat without tools, completions, embeddings. With a margin (``dialects``): tools, tool calls, what
 is translated on its way (responses, messages), and templates that tell the time. By its bytes
 (``prompt_bound``): a pool without a tokenizer here, a conversation that the template refuses (the engine
-will, too), and from the first time on that an engine reported more than was counted.
+will, too), and for an hour from each time that an engine reported more than was counted.
 """
 
 import asyncio
 import logging
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gateway_hooks.contract.snapshot import Pool
@@ -30,12 +32,25 @@ class _Count(NamedTuple):
     margin: int = 0
 
 
-class TokenCounter:
-    """``undercounts``: by pool, how often an engine reported more than was counted."""
+MAX_EXTRA = 1024
+"""More is no matter of a template, and would keep out tenants that did nothing."""
+CAREFUL_SECONDS = 3600.0
 
-    def __init__(self, store: TokenizerStore) -> None:
+
+class _Care(NamedTuple):
+    """``extra`` tokens on top of the bytes, since a moment (monotonic)."""
+
+    extra: int
+    since: float
+
+
+class TokenCounter:
+    """``undercounts``: by pool, how often an engine reported more than was counted. ``clock`` is monotonic."""
+
+    def __init__(self, store: TokenizerStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._extra: dict[str, int] = {}
+        self._clock = clock
+        self._careful: dict[tuple[str, str], _Care] = {}
         self.undercounts: Counter[str] = Counter()
 
     async def count(self, pool: Pool, endpoint_name: str, fields: dict[str, Any]) -> int:
@@ -45,20 +60,35 @@ class TokenCounter:
         """
         bound = prompt_bound(fields)
         counted = await self._counted(pool, endpoint_name, fields, bound=bound)
-        extra = self._extra.get(pool.id)
+        extra = self._extra((pool.id, endpoint_name))
         upper = bound if counted is None else counted.tokens + counted.margin
         if extra is not None:
             upper = max(bound, upper) + extra
         return max(counted.tokens if counted else 0, min(upper, pool.max_model_len))
 
-    def observed(self, pool_id: str, counted: int, reported: int) -> None:
-        """What the engine said in ``usage``. If ever that is more, the pool is counted by its bytes."""
+    def observed(
+        self, pool_id: str, endpoint_name: str, *, counted: int, reported: int, counted_at: float
+    ) -> None:
+        """What the engine said in ``usage`` of a prompt counted at ``counted_at`` (monotonic).
+
+        If ever that is more, this endpoint of the pool is counted by its bytes for a while. Of requests that
+        were counted before the last correction nothing new is learnt.
+        """
         if reported <= counted:
             return
-        if pool_id not in self._extra:
-            log.warning("pool %s: the engine counts longer prompts than we do; its bytes count now", pool_id)
         self.undercounts[pool_id] += 1
-        self._extra[pool_id] = self._extra.get(pool_id, 0) + reported - counted
+        key, now = (pool_id, endpoint_name), self._clock()
+        known = self._careful.get(key)
+        if known is not None and counted_at <= known.since:
+            return
+        if known is None:
+            log.warning("pool %s: the engine counts longer %s than we do; bytes count now", *key)
+        extra = (self._extra(key) or 0) + reported - counted
+        self._careful[key] = _Care(min(extra, MAX_EXTRA), now)
+
+    def _extra(self, key: tuple[str, str]) -> int | None:
+        care = self._careful.get(key)
+        return None if care is None or self._clock() - care.since > CAREFUL_SECONDS else care.extra
 
     async def _counted(
         self, pool: Pool, endpoint_name: str, fields: dict[str, Any], *, bound: int

@@ -1,8 +1,7 @@
 """The three dialects of a conversation, brought to chat messages as whoever translates them does.
 
-Chat goes to the engine as it is, but for developers, whom LiteLLM calls systems. Responses are translated
-by vLLM, messages by LiteLLM; both keep their right to change how, so what comes out here is counted with a
-margin.
+Chat goes to the engine as it is. Responses are translated by vLLM, messages by LiteLLM; both keep their
+right to change how, so what comes out here is counted with a margin.
 """
 
 import json
@@ -36,7 +35,7 @@ def conversation_of(endpoint_name: str, fields: dict[str, Any]) -> Conversation:
         messages, functions = _anthropic_messages(fields), _anthropic_functions(fields.get("tools"))
         effort = None
     else:
-        messages, translated = [_as_litellm_sends(message) for message in fields["messages"]], False
+        messages, translated = list(fields["messages"]), False
         functions = _functions(fields.get("tools"))
         effort = fields.get("reasoning_effort")
     tools = None if functions is None else tool_definitions(functions)
@@ -45,10 +44,6 @@ def conversation_of(endpoint_name: str, fields: dict[str, Any]) -> Conversation:
     if translated:
         margin += TRANSLATION_MARGIN + MESSAGE_MARGIN * len(messages)
     return Conversation(messages, tools, _options(effort), margin)
-
-
-def _as_litellm_sends(message: Message) -> Message:
-    return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
 def _options(effort: str | None) -> dict[str, Any]:

@@ -268,7 +268,7 @@ ENGINE_EVENT = EngineEvent(
     peak_kv_blocks=3,
     schema_version=1,
 )
-ENGINE_EVENT_2 = msgspec.structs.replace(ENGINE_EVENT, schema_version=2, shadow=True)
+ENGINE_EVENT_2 = msgspec.structs.replace(ENGINE_EVENT, schema_version=2, shadow=True, attempt=2)
 INTERVAL = WorkerInterval(
     event_id="event-3",
     worker_id="worker-1",
@@ -336,7 +336,7 @@ IDENTITY = Identity(
     adapter_version_id="version-1",
     adapter_digest=DIGEST,
 )
-IDENTITY_2 = msgspec.structs.replace(IDENTITY, shadow=True)
+IDENTITY_2 = msgspec.structs.replace(IDENTITY, shadow=True, admitted_at=1_795_249_799.25)
 OLD_SAMPLES: dict[str, msgspec.Struct] = {
     "snapshot.v1": SNAPSHOT,
     "gateway_event.v1": GATEWAY_EVENT,

@@ -1,6 +1,8 @@
 """The counter with real tokenizers: exact, with a margin, or by bytes, and never too low twice."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway_hooks.contract.snapshot import Pool
 from gateway_hooks.gateway.body.bound import prompt_bound
-from gateway_hooks.tokens.counter import INLINE_BYTES, TokenCounter
+from gateway_hooks.tokens.counter import CAREFUL_SECONDS, INLINE_BYTES, MAX_EXTRA, TokenCounter
 from gateway_hooks.tokens.store import TokenizerStore
 from tests.gateway_hooks.tokens import conversations, folders
 
@@ -18,10 +20,10 @@ POOL = folders.pool(folders.demo())
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200).filter(lambda text: "<|" not in text)
 
 
-def counter(*pools: Pool) -> TokenCounter:
+def counter(*pools: Pool, clock: Callable[[], float] = time.monotonic) -> TokenCounter:
     store = TokenizerStore(None)
     store.refresh(pools)
-    return TokenCounter(store)
+    return TokenCounter(store, clock=clock)
 
 
 COUNTER = counter(POOL)
@@ -134,12 +136,28 @@ def test_what_the_template_refuses_counts_by_its_bytes(tmp_path: Path):
     assert count(user("hello"), by=counter(pool), pool=pool) == prompt_bound(user("hello"))
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def short(by: TokenCounter, counted: int, by_tokens: int, *, counted_at: float) -> None:
+    by.observed(
+        POOL.id, "chat.completions", counted=counted, reported=counted + by_tokens, counted_at=counted_at
+    )
+
+
 def test_an_engine_that_reports_more_is_believed_from_then_on(caplog: pytest.LogCaptureFixture):
-    by = counter(POOL)
+    clock = Clock()
+    by = counter(POOL, clock=clock)
     counted = count(user("hello"), by=by)
 
-    by.observed(POOL.id, counted, counted + 7)
-    by.observed(POOL.id, counted, counted + 1)
+    clock.now = 1.0
+    short(by, counted, 7, counted_at=0.5)
+    clock.now = 2.0
+    short(by, counted, 1, counted_at=1.5)
 
     assert count(user("hello"), by=by) == prompt_bound(user("hello")) + 8
     assert by.undercounts == {POOL.id: 2}
@@ -147,12 +165,39 @@ def test_an_engine_that_reports_more_is_believed_from_then_on(caplog: pytest.Log
     assert "hello" not in caplog.text
 
 
+def test_what_was_in_flight_together_is_learnt_from_once():
+    clock = Clock()
+    by = counter(POOL, clock=clock)
+    counted = count(user("hello"), by=by)
+
+    for now in range(1, 81):
+        clock.now = float(now)
+        short(by, counted, 100, counted_at=0.5)
+
+    assert count(user("hello"), by=by) == prompt_bound(user("hello")) + 100
+
+
+def test_the_correction_is_bounded_concerns_one_endpoint_and_ends():
+    clock = Clock()
+    by = counter(POOL, clock=clock)
+    counted = count(user("hello"), by=by)
+    for now in range(1, 50):
+        clock.now = float(now)
+        short(by, counted, 1000, counted_at=now - 0.5)
+
+    careful = count(user("hello"), by=by)
+    clock.now += CAREFUL_SECONDS + 1
+
+    assert careful <= prompt_bound(user("hello")) + MAX_EXTRA
+    assert count(user("hello"), by=by) == counted
+
+
 def test_an_engine_that_reports_less_or_the_same_changes_nothing():
     by = counter(POOL)
     counted = count(user("hello"), by=by)
 
-    by.observed(POOL.id, counted, counted)
-    by.observed(POOL.id, counted, 1)
+    short(by, counted, 0, counted_at=0.0)
+    short(by, counted, 1 - counted, counted_at=0.0)
 
     assert count(user("hello"), by=by) == counted
     assert not by.undercounts

@@ -1,7 +1,7 @@
 """Responses and messages as chat messages."""
 
 from gateway_hooks.tokens.dialects import conversation_of
-from tests.gateway_hooks.tokens.conversations import DEVELOPER, MESSAGES, RESPONSES, TURNS, WEATHER
+from tests.gateway_hooks.tokens.conversations import DEVELOPER, MESSAGES, RESPONSES, WEATHER
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Köln"}'}}
 
@@ -49,11 +49,8 @@ def test_blocks_become_texts_calls_and_results_with_results_first():
     assert conversation.messages[3] == {"role": "tool", "tool_call_id": "t1", "content": "sunny"}
 
 
-def test_a_developer_of_a_chat_is_a_system_as_litellm_has_it():
-    conversation = conversation_of("chat.completions", DEVELOPER)
-
-    assert conversation.messages == [{"role": "system", "content": "Be kind."}, *TURNS]
-    assert DEVELOPER["messages"][0]["role"] == "developer"
+def test_a_chat_is_counted_as_it_is_sent_developers_too():
+    assert conversation_of("chat.completions", DEVELOPER).messages == DEVELOPER["messages"]
 
 
 def test_every_dialects_tools_are_the_same_tools():
