@@ -8,6 +8,7 @@ import msgspec
 from gateway_hooks.admission.ask import Ask, Scope
 from gateway_hooks.admission.effective import effective
 from gateway_hooks.admission.periods import day_and_month
+from gateway_hooks.admission.recent import Who
 from gateway_hooks.contract.usage import GatewayEvent
 from gateway_hooks.errors import Code, GatewayError
 from gateway_hooks.fairness.ask import SeatAsk
@@ -26,6 +27,18 @@ from gateway_hooks.redis_door import RedisAway
 _MICROS = 1_000_000
 
 
+def refuse_again(services: Services, ticket: Ticket, caller: Caller) -> None:
+    """Before any work is done: a caller that is over its requests per minute hears it again."""
+    refused = services.refusals.of(_who(ticket, caller), now=time.monotonic())
+    if refused is not None:
+        ticket.ask, ticket.verdict = refused.ask, refused.verdict
+        raise refusal_error(refused.verdict)
+
+
+def _who(ticket: Ticket, caller: Caller) -> Who:
+    return caller.tenant.id, caller.key.id, ticket.end_user
+
+
 async def take_limits(services: Services, ticket: Ticket, caller: Caller, prepared: Prepared) -> int:
     """The output per choice that fits all limits. Raises ``GatewayError``; while Redis is away by policy."""
     now = time.monotonic()
@@ -42,6 +55,7 @@ async def take_limits(services: Services, ticket: Ticket, caller: Caller, prepar
             services.metrics.outage_admitted(caller.tenant.slug)
     if ticket.verdict.refusal is not None:
         services.leases.drop(ask.request_id)
+        services.refusals.note(_who(ticket, caller), ask, ticket.verdict, now=now)
         raise refusal_error(ticket.verdict)
     return ticket.verdict.max_output
 

@@ -9,7 +9,7 @@ from redis.asyncio.client import Pipeline
 from gateway_hooks.contract.snapshot import Snapshot
 from gateway_hooks.contract.usage import encode_event
 from gateway_hooks.gateway.account import Settlement, event_of, settlement
-from gateway_hooks.gateway.admitting import take_limits, take_seat
+from gateway_hooks.gateway.admitting import refuse_again, take_limits, take_seat
 from gateway_hooks.gateway.body.parse import Body
 from gateway_hooks.gateway.intake import prepare
 from gateway_hooks.gateway.plan import end_load, refuse_without_worker
@@ -36,6 +36,7 @@ class Desk:
         ``gone`` ends when the client hangs up. Raises ``GatewayError``, ``ClientGone``.
         """
         services = self._services
+        refuse_again(services, ticket, caller)
         prepared = await prepare(services, ticket, snapshot, caller, body)
         refuse_without_worker(services, prepared.plan)
         ticket.ts = services.clock()

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway_hooks import routing, snapshot_store
 from gateway_hooks.admission.allowance import OutageAllowance, Uncounted, settle_outage
 from gateway_hooks.admission.lease_keeper import LeaseKeeper
+from gateway_hooks.admission.recent import RecentRefusals
 from gateway_hooks.admission.redis_ledger import AdmissionLedger
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.fleet import GatewayRecord, WorkerRecord, encode_record
@@ -67,6 +68,7 @@ class Services:
         self.identity = IdentityDoor(settings.sealing_keys, salt_secret=settings.salt_secret)
         self.ledger = AdmissionLedger(self.door.client)
         self.leases = LeaseKeeper(self.ledger)
+        self.refusals = RecentRefusals()
         self.outage = OutageAllowance()
         self.pools = KnownPools(self.store, self.workers)
         self.queue = FairQueue(

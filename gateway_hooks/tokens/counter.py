@@ -45,7 +45,7 @@ class _Care(NamedTuple):
 
 
 class TokenCounter:
-    """``undercounts``: by pool, how often an engine reported more than was counted. ``clock`` is monotonic."""
+    """``undercounts``: by pool, how often an engine reported more than was counted."""
 
     def __init__(self, store: TokenizerStore, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
