@@ -296,6 +296,7 @@ class EngineEventSerializer(serializers.ModelSerializer[EngineUsage]):
             *("request_id", "ts", "tenant_id", "worker_id", "adapter_digest", "finish_reason", "finished_at"),
             *("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_ns", "decode_ns", "queue_ns"),
             "shadow",
+            "attempt",
         )
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 
@@ -62,6 +63,15 @@ class EngineEventViewSet(HistoryViewSet):
 
     queryset = EngineUsage.objects.defer("payload")
     serializer_class = EngineEventSerializer
+
+    def get_object(self) -> EngineUsage:
+        """Of a request that was tried again, the last try."""
+        tries = self.get_queryset().filter(request_id=self.kwargs["request_id"]).order_by("-attempt")
+        found = tries.first()
+        if found is None:
+            raise Http404
+        self.check_object_permissions(self.request, found)
+        return found
 
 
 @extend_schema_view(list=extend_schema(parameters=[LedgerQuerySerializer]))

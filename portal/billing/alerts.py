@@ -12,7 +12,8 @@ from django.db.models import Max
 
 from portal.billing.budgets import Budget, budgets
 from portal.billing.models import BudgetAlert
-from portal.billing.spending import MICRO, spent_by_scope
+from portal.billing.spending import spent_by_scope
+from portal.billing.spent_days import MICRO
 from portal.tenants.models import Tenant
 from portal.usage.models import GatewayUsage
 

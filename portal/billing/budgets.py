@@ -1,4 +1,4 @@
-"""The money limits in force now: of tenants, their apps and keys, with when to tell of them."""
+"""The money limits in force now: of tenants, their apps, keys and issuers, with when to tell of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from django.db.models.functions import Coalesce
 from gateway_hooks.contract import keys
 from portal.billing.months import day_of, month_of
 from portal.billing.spending import Scope
-from portal.tenants.limits import to_micro
-from portal.tenants.models import ApiKey, App, LimitRaise, Tenant, TenantStatus
+from portal.tenants.limits import raised_to, to_micro
+from portal.tenants.models import ApiKey, App, LimitRaise, Tenant, TenantStatus, TokenIssuer
 from portal.tenants.selectors import coming, usable
 
 DAILY, MONTHLY = "daily_spend_limit", "monthly_spend_limit"
@@ -35,21 +35,25 @@ class Budget:
 
 @dataclass(frozen=True)
 class _Owner:
-    """What an app's or key's budgets take from the tenant."""
+    """What an app's, key's or issuer's budgets take from the tenant."""
 
     zone: str
     percentages: Sequence[int]
 
 
 def budgets(now: datetime) -> Iterator[Budget]:
-    """Of active tenants, with temporary raises; four queries."""
+    """Of active tenants, with temporary raises; five queries."""
     raises = _raises(now)
     owners: dict[UUID, _Owner] = {}
     for row in _tenants():
         owner = owners[row.pk] = _Owner(row.billing_timezone, row.percentages)
-        limits = {DAILY: row.daily, MONTHLY: row.monthly} | raises.get(row.pk, {})
+        raised = raises.get(row.pk, {})
+        limits = {
+            kind: raised_to(usual, raised.get(kind))
+            for kind, usual in ((DAILY, row.daily), (MONTHLY, row.monthly))
+        }
         yield from _budgets(row.pk, keys.TENANT_SCOPE, limits, owner, now)
-    for tenant_id, name, daily, monthly in (*_apps(), *_keys(now)):
+    for tenant_id, name, daily, monthly in (*_apps(), *_keys(now), *_issuers()):
         if owner_of := owners.get(tenant_id):
             yield from _budgets(tenant_id, name, {DAILY: daily, MONTHLY: monthly}, owner_of, now)
 
@@ -84,6 +88,12 @@ def _keys(now: datetime) -> Iterator[tuple[UUID, str, Decimal | None, Decimal | 
     rows = ApiKey.objects.filter(_LIMITED, usable(now)).order_by()
     values = rows.values_list("app__tenant_id", "pk", DAILY, MONTHLY)
     return ((tenant, keys.key_scope(pk), daily, monthly) for tenant, pk, daily, monthly in values)
+
+
+def _issuers() -> Iterator[tuple[UUID, str, Decimal | None, Decimal | None]]:
+    rows = TokenIssuer.objects.filter(_LIMITED, active=True).order_by()
+    values = rows.values_list("tenant_id", "pk", DAILY, MONTHLY)
+    return ((tenant, keys.key_scope(f"jwt-{pk}"), daily, monthly) for tenant, pk, daily, monthly in values)
 
 
 def _raises(now: datetime) -> dict[UUID, dict[str, Decimal]]:

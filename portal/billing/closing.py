@@ -6,15 +6,15 @@ accepted and noted is kept with the period for ever.
 
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from gateway_hooks.contract import keys
 from portal.billing import services
+from portal.billing.arrivals import ingest_lags
 from portal.billing.conf import join_grace
 from portal.billing.costing import CENT, WorkerKey, gaps, worker_bills, write_cost_lines
 from portal.billing.costs import Bill
@@ -25,7 +25,6 @@ from portal.billing.periods import find_period, hold_books
 from portal.billing.selectors import tenant_summary
 from portal.billing.shipping import not_shipped
 from portal.core.redis import REDIS_AWAY
-from portal.core.redis import client as redis_client
 from portal.core.words import count
 from portal.fleet.services import sync_fleet
 from portal.usage.models import ParkedEvent, PendingRequest
@@ -34,8 +33,6 @@ from portal.usage.services import Ingested, hold_ingest, ingest
 Weight = Literal["blocks", "accept", "note"]
 
 REQUESTS = ("request", "requests")
-SETTLING = timedelta(seconds=5)
-"""Stream entries younger than this are traffic; older ones mean that nobody ingests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,20 +218,6 @@ def _stream_findings(now: datetime) -> Iterator[Finding]:
     if waiting:
         message = "events in Redis are not taken in: is Celery running? Closing by command takes them in."
         yield Finding(code="events_not_ingested", weight="blocks", count=waiting, message=message)
-
-
-def ingest_lags(now: datetime) -> int:
-    """How many streams hold usage that should have been taken in. Raises ``REDIS_AWAY``."""
-    return sum(_waiting(stream, now) for stream in (keys.GATEWAY_EVENTS, keys.ENGINE_EVENTS))
-
-
-def _waiting(stream: str, now: datetime) -> int:
-    """1 if the oldest entry is older than any ingester would leave it."""
-    oldest: Any = redis_client().xrange(stream, count=1)
-    if not oldest:
-        return 0
-    milliseconds = int(oldest[0][0].split(b"-")[0])
-    return int(milliseconds < (now - SETTLING).timestamp() * 1000)
 
 
 def _cost_findings(bills: dict[WorkerKey, Bill]) -> list[Finding]:

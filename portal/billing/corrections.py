@@ -26,11 +26,11 @@ NO_TOKENS = Tokens(prompt=0, cached=0, completion=0)
 
 def correct_entries(
     known: dict[str, LedgerEntry], requests: Iterable[Joined], *, now: datetime
-) -> tuple[dict[str, int], int]:
+) -> tuple[dict[str, int], list[LedgerEntry]]:
     """Bring ``known`` entries to what ``requests`` say, in the running transaction, with the books shared.
 
-    Returns the micro-currency to settle by request id, and how many corrections were written. Done again
-    it finds nothing to correct.
+    Returns the micro-currency to settle by request id, and the corrections. Done again it finds nothing to
+    correct.
     """
     earlier: dict[str, list[LedgerEntry]] = defaultdict(list)
     for line in LedgerEntry.objects.filter(corrects_id__in=list(known)):
@@ -45,7 +45,7 @@ def correct_entries(
         lines += added
         micro[entry.pk] = settlement_micro(prices_of(entry.rate), _tokens(lines))
     LedgerEntry.objects.bulk_create(corrections)
-    return micro, len(corrections)
+    return micro, corrections
 
 
 def micro_booked(ids: Iterable[str]) -> dict[str, int]:

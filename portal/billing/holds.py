@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway_hooks.contract import keys
-from portal.billing.closing import ingest_lags
+from portal.billing.arrivals import ingest_lags
 from portal.billing.conf import engine_wait
 from portal.billing.corrections import micro_booked
 from portal.billing.settlement import settle_holds

@@ -28,11 +28,10 @@ class Names:
     adapters: dict[UUID, str]
 
 
-def write_entries(requests: list[Joined], *, now: datetime) -> dict[str, int]:
+def write_entries(requests: list[Joined], *, now: datetime) -> list[LedgerEntry]:
     """One entry per request, in the running transaction, with the books shared.
 
-    Returns the micro-currency to settle by request id. Requests of tenants that do not exist are left
-    out: there is nobody to bill.
+    Requests of tenants that do not exist are left out: there is nobody to bill.
     """
     names = _names(requests)
     cards, promised = RateCards(), _promised(requests)
@@ -50,7 +49,7 @@ def write_entries(requests: list[Joined], *, now: datetime) -> dict[str, int]:
             _entry(request, tenant, names, rate=rate, currency=currency, period=months[month], now=now)
         )
     LedgerEntry.objects.bulk_create(entries)
-    return {entry.pk: micro_of(entry) for entry in entries}
+    return entries
 
 
 def micro_of(entry: LedgerEntry) -> int:

@@ -123,7 +123,7 @@ class LedgerEntry(models.Model):
     tenant_name = models.CharField(max_length=120)
     app_id = models.UUIDField(null=True)
     app_name = models.CharField(max_length=120, blank=True)
-    key_id = models.CharField(max_length=12, blank=True)
+    key_id = models.CharField(max_length=64, blank=True)
     alias = models.CharField(max_length=63, blank=True)
     base_model = models.CharField(max_length=120)
     adapter_version_id = models.UUIDField(null=True)
@@ -191,6 +191,34 @@ class CostLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.period_id} {self.worker_id} {self.kind}"
+
+
+class SpentDay(models.Model):
+    """What the gateways would have counted for one key of one app in one day, in micro-currency.
+
+    The ledger's own sum, kept by whoever writes entries. ``day`` is one of ``zone``'s, the tenant's billing
+    zone when the entries were written: a tenant that moved has days of both.
+    """
+
+    tenant_id = models.UUIDField()
+    app_id = models.UUIDField(null=True)
+    key_id = models.CharField(max_length=64, blank=True)
+    zone = models.CharField(max_length=60)
+    day = models.DateField()
+    micro = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "app_id", "key_id", "zone", "day"],
+                nulls_distinct=False,
+                name="one_sum_per_day_and_scope",
+            )
+        ]
+        indexes = [models.Index(fields=["day"], name="spent_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} {self.day} {self.micro}"
 
 
 class BudgetAlert(models.Model):

@@ -17,10 +17,11 @@ from gateway_hooks.contract.usage import EngineEvent
 from portal.billing.conf import engine_wait, join_grace
 from portal.billing.corrections import correct_entries
 from portal.billing.joining import Joined, engine_event, gateway_event, is_billable, join, paying, unbilled
-from portal.billing.ledger import write_entries
+from portal.billing.ledger import micro_of, write_entries
 from portal.billing.models import LedgerEntry
 from portal.billing.periods import share_books
 from portal.billing.settlement import settle_holds
+from portal.billing.spent_days import add_spent
 from portal.core.redis import REDIS_AWAY
 from portal.usage.models import EngineUsage, GatewayUsage, PendingRequest
 
@@ -73,7 +74,7 @@ def due(now: datetime) -> QuerySet[PendingRequest]:
     complete = Q(has_gateway=True) & (has_paying | Q(forwarded=False))
     enough = (Q(tokens_known=True) | has_paying) & Q(seen_at__lte=now - join_grace())
     given_up = Q(seen_at__lte=now - engine_wait())
-    waiting = undecided().annotate(paying=F("engine_tries").bitand(F("paying_tries")))
+    waiting = undecided().annotate(paying=F("engine_tries").bitand(F("paying_tries")))  # type: ignore[arg-type]
     return waiting.filter(complete | enough | given_up)
 
 
@@ -90,9 +91,8 @@ def _decide(now: datetime, batch: int) -> tuple[int, Rated]:
     ids = [pending.pk for pending in claimed]
     known = LedgerEntry.objects.select_related("rate").in_bulk(ids)
     billable, refused = _join_all(ids)
-    micro = write_entries([request for request in billable if request.request_id not in known], now=now)
-    entries = len(micro)
-    micro |= dict.fromkeys(refused, 0)
+    entries = write_entries([request for request in billable if request.request_id not in known], now=now)
+    micro = {entry.pk: micro_of(entry) for entry in entries} | dict.fromkeys(refused, 0)
     # An event that came after the grace: the entry stands, what it is off by is written beside it.
     seen = [*billable, *(request for request in refused.values() if request is not None)]
     late = [request for request in seen if request.request_id in known]
@@ -102,7 +102,9 @@ def _decide(now: datetime, batch: int) -> tuple[int, Rated]:
         pending.settle_micro = micro.get(pending.pk)
         pending.problem = "" if pending.pk in micro else TENANT_UNKNOWN
     PendingRequest.objects.bulk_update(claimed, ["settle_micro", "problem"])
-    return len(claimed), Rated(entries=entries, corrections=corrections, without_entry=len(refused))
+    # Last, and once: raters wait for each other's days from here on.
+    add_spent([*entries, *corrections])
+    return len(claimed), Rated(entries=len(entries), corrections=len(corrections), without_entry=len(refused))
 
 
 def _join_all(ids: list[str]) -> tuple[list[Joined], dict[str, Joined | None]]:

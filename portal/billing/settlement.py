@@ -8,6 +8,7 @@ from uuid import UUID
 
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.settlement import DAY_KEPT_SECONDS, SETTLE, SPEND_KEPT_SECONDS
+from portal.billing.losses import countable
 from portal.billing.spending import Scope, spent_by_scope
 from portal.core.redis import client as redis_client
 from portal.tenants.models import Tenant
@@ -15,17 +16,35 @@ from portal.tenants.models import Tenant
 BATCH = 500
 """So many keys are asked for at once: more would keep Redis from the gateways' decisions."""
 
-_RAISE_TENANT = """
--- KEYS[1] says that the tenant's counters are known   KEYS[2..] its spend keys
--- ARGV[i*2-1], ARGV[i*2]: micro-currency known to the ledger and seconds to keep, of KEYS[i+1]
--- One step, so that no counter is called known that was lost a moment after it was raised.
-for i = 2, #KEYS do
-  local known, kept = tonumber(ARGV[i * 2 - 3]), ARGV[i * 2 - 2]
-  if tonumber(redis.call('GET', KEYS[i]) or '0') < known then redis.call('SET', KEYS[i], ARGV[i * 2 - 3]) end
-  redis.call('EXPIRE', KEYS[i], kept)
+_RAISE = """
+-- ARGV[j], ARGV[j+1]: micro-currency known to the ledger and seconds to keep, of KEYS[i]
+local function raise(i, j)
+  while i <= #KEYS do
+    if tonumber(redis.call('GET', KEYS[i]) or '0') < tonumber(ARGV[j]) then
+      redis.call('SET', KEYS[i], ARGV[j])
+    end
+    redis.call('EXPIRE', KEYS[i], ARGV[j + 1])
+    i, j = i + 1, j + 2
+  end
 end
-redis.call('SET', KEYS[1], 1)
 """
+
+_RAISE_FLOOR = _RAISE + "raise(1, 1)"
+"""KEYS: spend keys of one tenant."""
+
+_MAKE_KNOWN = (
+    _RAISE
+    + """
+-- KEYS[1] says that the tenant's counters are known   KEYS[2] when they were lost   KEYS[3..] its spend keys
+-- ARGV[1] what KEYS[2] was when this was decided, or '': lost once more since then, it waits once more
+-- One step, so that no counter is called known that was lost a moment after it was raised.
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end
+raise(3, 2)
+redis.call('SET', KEYS[1], 1)
+redis.call('DEL', KEYS[2])
+return 1
+"""
+)
 
 _T = TypeVar("_T")
 
@@ -52,20 +71,24 @@ def raise_spend_floor(now: datetime) -> int:
         low |= {
             scope: spent[scope] for scope, raw in zip(part, held, strict=True) if int(raw or 0) < spent[scope]
         }
-    _raise(_by_tenant(low))
+    _raise_floor(_by_tenant(low))
     return len(low)
 
 
 def make_spend_known(now: datetime) -> int:
-    """The same for tenants whose counters Redis does not have, new ones or after a loss; how many tenants.
+    """The same for tenants whose counters Redis does not have, and they are known; how many tenants.
 
+    A new tenant's at once; after a loss only those of whose earlier requests nothing is awaited any more.
     Until then a gateway refuses whoever of them has a spend limit.
     """
     unknown = _unknown(list(Tenant.objects.order_by().values_list("pk", flat=True)))
+    made = 0
     for part in _parts(unknown):
-        spent = _by_tenant(spent_by_scope(Tenant.objects.filter(pk__in=part), now))
-        _raise({tenant_id: spent.get(tenant_id, {}) for tenant_id in part})
-    return len(unknown)
+        # Before the ledger is read: what ends meanwhile is in it.
+        marks = countable(part, now)
+        spent = _by_tenant(spent_by_scope(Tenant.objects.filter(pk__in=list(marks)), now)) if marks else {}
+        made += _make_known(marks, spent)
+    return made
 
 
 def _unknown(tenant_ids: Sequence[UUID]) -> list[UUID]:
@@ -81,18 +104,29 @@ def _unknown(tenant_ids: Sequence[UUID]) -> list[UUID]:
     return found
 
 
-def _raise(spent: Mapping[UUID, Mapping[Scope, int]]) -> None:
+def _raise_floor(spent: Mapping[UUID, Mapping[Scope, int]]) -> None:
     """One script per tenant, so that gateways have their turn in between."""
-    connected = redis_client()
-    script = connected.register_script(_RAISE_TENANT)
+    script = redis_client().register_script(_RAISE_FLOOR)
     for part in _parts(list(spent)):
-        with connected.pipeline(transaction=False) as pipeline:
+        with redis_client().pipeline(transaction=False) as pipeline:
             for tenant_id in part:
-                scopes = spent[tenant_id]
-                names = [keys.spend_known(str(tenant_id)), *(scope.key for scope in scopes)]
-                values = [value for scope, micro in scopes.items() for value in (micro, _kept(scope))]
-                script(keys=names, args=values, client=pipeline)
+                names = [scope.key for scope in spent[tenant_id]]
+                script(keys=names, args=_values(spent[tenant_id]), client=pipeline)
             pipeline.execute()
+
+
+def _make_known(marks: Mapping[UUID, str], spent: Mapping[UUID, Mapping[Scope, int]]) -> int:
+    script = redis_client().register_script(_MAKE_KNOWN)
+    with redis_client().pipeline(transaction=False) as pipeline:
+        for tenant_id, mark in marks.items():
+            scopes, name = spent.get(tenant_id, {}), str(tenant_id)
+            names = [keys.spend_known(name), keys.spend_lost(name), *(scope.key for scope in scopes)]
+            script(keys=names, args=[mark, *_values(scopes)], client=pipeline)
+        return sum(int(answer) for answer in pipeline.execute())
+
+
+def _values(scopes: Mapping[Scope, int]) -> list[int]:
+    return [value for scope, micro in scopes.items() for value in (micro, _kept(scope))]
 
 
 def _kept(scope: Scope) -> int:

@@ -77,7 +77,7 @@ def facts_of(gateway: GatewayUsage) -> Facts:
     version, pool = payload.get("adapter_version_id"), str(payload.get("pool_id") or "")
     return Facts(
         gateway=gateway,
-        engine=EngineUsage.objects.filter(request_id=gateway.request_id).first(),
+        engine=_answering(gateway),
         entry=LedgerEntry.objects.select_related("rate__book", "period")
         .filter(request_id=gateway.request_id)
         .first(),
@@ -92,6 +92,14 @@ def facts_of(gateway: GatewayUsage) -> Facts:
         if gateway.issuer_id
         else None,
     )
+
+
+def _answering(gateway: GatewayUsage) -> EngineUsage | None:
+    """What the engine did in the try that answered; of a gateway that was lost, in the last one known."""
+    tries = EngineUsage.objects.filter(request_id=gateway.request_id).order_by("-attempt")
+    if gateway.outcome != "gateway_lost":
+        tries = tries.filter(attempt=max(gateway.attempts, 1))
+    return tries.first()
 
 
 def explain(facts: Facts, user: User) -> Explanation:
@@ -193,7 +201,8 @@ def _identified(facts: Facts) -> Step:
             link_text="Open the token issuer",
         )
     if key is None:
-        return Step("Identified", "key", at, text="The key is no longer known.", facts=seen)
+        what = "token issuer" if gateway.issuer_id else "key"
+        return Step("Identified", "key", at, text=f"The {what} is no longer known.", facts=seen)
     return Step(
         f"Identified as {key.app.tenant.name}",
         "key",
@@ -268,7 +277,8 @@ def _refused(facts: Facts, *, money: bool) -> str:
     if gateway.reason == "budget_exhausted" and not money:
         return ""
     waited = "" if gateway.refused_limit is not None else queue_words(gateway)
-    return refusal_words(gateway, currency_now(gateway.ts)) or waited
+    issuer = facts.issuer.name if facts.issuer else ""
+    return refusal_words(gateway, currency_now(gateway.ts), issuer) or waited
 
 
 def _currency(facts: Facts) -> str:

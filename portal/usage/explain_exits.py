@@ -35,18 +35,21 @@ _SERVED = {
 }
 
 
-def scope_words(scope: str) -> str:
+def scope_words(scope: str, issuer: str = "") -> str:
+    """``issuer``: the name of the token issuer, where one stands in place of a key."""
     kind, _, one = scope.partition(".")
+    if kind == "key" and one.startswith("jwt-"):
+        return f"the token issuer {issuer or one.removeprefix('jwt-')}"
     name = _SCOPES.get(kind, scope)
     return f"{name} {one}" if kind == "key" and one else name
 
 
-def refusal_words(request: GatewayUsage, currency: str) -> str:
+def refusal_words(request: GatewayUsage, currency: str, issuer: str = "") -> str:
     """Which limit refused it, and what would have let it through; empty where no limit did."""
     limit, used, asked = request.refused_limit, request.refused_used, request.refused_asked
     if limit is None:
         return ""
-    whose = scope_words(request.refused_scope or "tenant")
+    whose = scope_words(request.refused_scope or "tenant", issuer)
     period = _PERIODS.get(request.reason, "")
     said = [f"The limit of {whose} is {_amount(request.reason, limit, currency)}{period}"]
     if used is not None:

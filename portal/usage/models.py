@@ -21,7 +21,7 @@ class GatewayUsage(EventColumns):
     request_id = models.CharField(max_length=64, unique=True)
     tenant_id = models.UUIDField(null=True)
     app_id = models.UUIDField(null=True)
-    key_id = models.CharField(max_length=12, blank=True)
+    key_id = models.CharField(max_length=64, blank=True, help_text="Or “jwt-” and the token issuer's id.")
     alias = models.CharField(max_length=63, blank=True)
     worker_id = models.CharField(max_length=120, blank=True)
     endpoint = models.CharField(max_length=40, blank=True)

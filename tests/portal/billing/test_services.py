@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
@@ -62,6 +63,20 @@ def test_a_request_with_both_events_is_charged_exactly_and_at_once(
     assert entry.cached_input_amount == Decimal("0.000004")
     assert entry.output_amount == Decimal("0.00006666666")
     assert entry.gpu_ns == 500_000_000
+
+
+def test_a_request_by_token_is_charged_under_its_issuer(tenant: Tenant, redis_client: "redis.Redis") -> None:
+    by_token = f"jwt-{uuid4()}"
+    send(
+        redis_client,
+        gateway_event(tenant, "r1", key_id=by_token),
+        engine_event(tenant, "r1", key_id=by_token),
+    )
+    ingest(NOW)
+
+    rate_requests(NOW)
+
+    assert LedgerEntry.objects.get().key_id == by_token
     assert not PendingRequest.objects.exists()
 
 

@@ -53,22 +53,6 @@ def test_counters_that_redis_lost_start_again_from_the_ledger(redis_client: "red
     assert redis_client.ttl(keys.spend(str(tenant.pk), "tenant", "2026-11")) > 0
 
 
-def test_tenants_that_redis_does_not_know_are_counted_from_the_ledger_and_then_known(
-    redis_client: "redis.Redis",
-) -> None:
-    make_book(("1", "0.1", "3.333333"))
-    pool = make_pool()
-    spender, newcomer = make_tenant(pool), make_tenant(pool, name="Newcomer")
-    use(redis_client, spender, "r1")
-    redis_client.flushall()
-
-    first, second = settlement.make_spend_known(NOW), settlement.make_spend_known(NOW)
-
-    assert (first, second) == (2, 0)
-    assert spent(redis_client, spender, "tenant") == 131
-    assert all(redis_client.exists(keys.spend_known(str(one.pk))) for one in (spender, newcomer))
-
-
 def test_a_counter_above_the_ledger_is_left_alone(redis_client: "redis.Redis") -> None:
     make_book(("1", "1", "1"))
     tenant = make_tenant(make_pool())

@@ -15,7 +15,7 @@ from portal.billing.models import BudgetAlert, LedgerEntry
 from portal.billing.months import day_bounds, day_of
 from portal.billing.services import rate_requests
 from portal.home.budget_alerts import budget_matters
-from portal.tenants.models import App, Tenant
+from portal.tenants.models import App, Tenant, TokenIssuer
 from portal.tenants.raises import raise_limit
 from portal.usage.models import PendingRequest
 from portal.usage.services import ingest
@@ -167,6 +167,50 @@ class TestAlerts:
 
         assert alert_budgets(NOW) == 0
         assert alert_budgets(NOW + timedelta(days=2)) == 3
+
+    def test_a_raise_that_the_usual_limit_has_overtaken_lowers_nothing(
+        self, tenant: Tenant, redis_client: "redis.Redis"
+    ) -> None:
+        Tenant.objects.update(monthly_spend_limit=Decimal("0.000120"))
+        raise_limit(
+            tenant=tenant,
+            limit="monthly_spend_limit",
+            value=Decimal("0.0002"),
+            until=NOW + timedelta(days=1),
+            reason="Launch day",
+            now=NOW,
+            user=None,
+        )
+        Tenant.objects.update(monthly_spend_limit=Decimal(1))
+        use(redis_client, tenant, "r1")
+
+        assert alert_budgets(NOW) == 0
+
+    def test_a_token_issuer_has_a_budget_of_its_own(
+        self, tenant: Tenant, redis_client: "redis.Redis"
+    ) -> None:
+        issuer = TokenIssuer.objects.create(
+            tenant=tenant,
+            app=make_app(tenant),
+            name="Login",
+            issuer="https://login.example.com/",
+            audience="chat",
+            algorithms=["RS256"],
+            created_at=NOW,
+            daily_spend_limit=Decimal("0.0002"),
+        )
+        key_id = f"jwt-{issuer.pk}"
+        send(
+            redis_client,
+            gateway_event(tenant, "r1", key_id=key_id, issuer_id=str(issuer.pk)),
+            engine_event(tenant, "r1"),
+        )
+        ingest(NOW)
+        rate_requests(NOW)
+
+        alert_budgets(NOW)
+
+        assert BudgetAlert.objects.get().scope == keys.key_scope(key_id)
 
     def test_a_refusal_for_want_of_budget_is_all_of_it(
         self, tenant: Tenant, redis_client: "redis.Redis"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -46,6 +47,17 @@ def tenant(db: None) -> Tenant:
 def kept() -> tuple[int, int, int, int]:
     models = (GatewayUsage, EngineUsage, WorkerTime, ParkedEvent)
     return tuple(model.objects.count() for model in models)  # type: ignore[return-value]
+
+
+def test_a_request_by_token_keeps_the_whole_name_of_its_issuer(
+    tenant: Tenant, redis_client: "redis.Redis"
+) -> None:
+    issuer = str(uuid4())
+    send(redis_client, gateway_event(tenant, "r1", key_id=f"jwt-{issuer}", issuer_id=issuer))
+
+    ingest(NOW)
+
+    assert GatewayUsage.objects.get().key_id == f"jwt-{issuer}"
 
 
 def test_all_kinds_are_kept_whole_and_leave_the_streams(tenant: Tenant, redis_client: "redis.Redis") -> None:

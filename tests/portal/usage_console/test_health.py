@@ -122,7 +122,10 @@ class TestRefusalWords:
         )
         memory = refused(reason="kv_budget", refused_scope="key.abc", refused_limit=64 << 20)
 
+        token = refused(reason="kv_budget", refused_scope="key.jwt-1-2", refused_limit=64 << 20)
+
         assert "5.000000 USD" in refusal_words(money, "USD")
+        assert "of the token issuer Login is" in refusal_words(token, "USD", "Login")
         assert "A limit of 5.001000 USD" in refusal_words(money, "USD")
         assert refusal_words(memory, "USD") == "The limit of the API key abc is 64.0 MiB at once."
 
