@@ -76,7 +76,7 @@ class Gateways:
                 self._processes[index] = self._start(index)
         for url in self.urls:
             processes.wait_for(
-                lambda url=url: processes.answers(url + "/readyz"), seconds=120, what="a gateway is ready"
+                lambda url=url: processes.answers(url + "/readyz"), seconds=300, what="a gateway is ready"
             )
 
     def _start(self, index: int) -> "subprocess.Popen[bytes]":

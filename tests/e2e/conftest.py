@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.e2e.product import Product, running_product
@@ -11,3 +12,10 @@ from tests.e2e.product import Product, running_product
 def product() -> Iterator[Product]:
     with running_product() as product:
         yield product
+
+
+@pytest.fixture(scope="session")
+def api(product: Product) -> Iterator[httpx.Client]:
+    """The REST API as the admin."""
+    with product.api() as client:
+        yield client

@@ -92,3 +92,15 @@ def test_a_streams_whole_lines_can_be_taken_once_where_they_are_kept():
     tap.feed(b"ta: [DONE]\n")
     assert tap.take() == b"data: [DONE]\n"
     assert (forgetful.keeps, forgetful.take()) == (False, b"")
+
+
+def test_the_pieces_of_a_stream_are_counted_however_its_bytes_are_cut():
+    named = b'event: response.output_text.delta\ndata: {"delta":"data: x"}\n\n'
+    framed = b'event: response.created\ndata: {"type":"response.created"}\n\n'
+    for text, pieces in ((b'data: {"choices":["data: y"]}\n\n' * 3, 3), (framed + named * 2, 2)):
+        for cut in range(1, len(text)):
+            tap = UsageTap(stream=True)
+            for start in range(0, len(text), cut):
+                tap.feed(text[start : start + cut])
+
+            assert tap.events == pieces
