@@ -4,7 +4,9 @@ While Redis is away every caller learns it at once instead of waiting for its ow
 ``pause`` the next caller tries again. Failures are counted.
 """
 
+import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -30,7 +32,11 @@ class RedisAway(Exception):  # noqa: N818 - a state of the world that every call
 
 
 class RedisDoor:
-    def __init__(self, url: str, *, timeout: timedelta, pause: timedelta) -> None:
+    """``clock`` is monotonic seconds."""
+
+    def __init__(
+        self, url: str, *, timeout: timedelta, pause: timedelta, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         pool = aredis.BlockingConnectionPool.from_url(
             url,
             # More would only wait in Redis; who finds none free waits here, instead of failing for all.
@@ -43,6 +49,7 @@ class RedisDoor:
         )
         self.client: aredis.Redis = aredis.Redis.from_pool(pool)
         self._pause = pause.total_seconds()
+        self._clock = clock
         self._closed_until = 0.0
         self.failures = 0
 
@@ -50,14 +57,22 @@ class RedisDoor:
         """The answer, or ``RedisAway``. ``now`` is monotonic seconds."""
         if now < self._closed_until:
             raise RedisAway
+        asked = self._clock()
         try:
             return await question(self.client)
         except (RedisError, OSError) as error:
             self.failures += 1
             if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-                self._closed_until = now + self._pause
+                # From the failure on: a Redis that hangs fails only after its timeout, which is as long.
+                self._closed_until = now + (self._clock() - asked) + self._pause
+                await self._forget_connections()
             log.warning("Redis cannot be asked (%d so far): %s", self.failures, error)
             raise RedisAway from error
+
+    async def _forget_connections(self) -> None:
+        """After a restart of Redis each would fail once more, and close the door again."""
+        with contextlib.suppress(RedisError, OSError):
+            await self.client.connection_pool.disconnect(inuse_connections=False)
 
     def is_open(self, *, now: float) -> bool:
         """Whether the next caller would ask Redis."""

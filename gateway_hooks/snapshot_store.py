@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,29 +17,32 @@ from gateway_hooks.contract.snapshot import (
     Snapshot,
     SnapshotError,
     decode_snapshot,
-    version_at_head,
+    encode_snapshot,
 )
-from gateway_hooks.contract.snapshot_delta import applied, decode_delta
+from gateway_hooks.contract.snapshot_delta import followed
+from gateway_hooks.contract.snapshot_mark import Mark, held_mark, mark_of
 from gateway_hooks.redis_door import RedisDoor
+from gateway_hooks.snapshot_disk import SnapshotDisk, write_atomically
+
+__all__ = ["SnapshotStore", "catch_up", "follow", "write_atomically"]
 
 log = logging.getLogger("tenantry.gateway.snapshot")
 
 Source = Literal["redis", "disk", "none"]
 
 
-class SnapshotStore:
-    """``current`` is replaced as a whole, so that a request sees one version from start to end.
+MAX_DELTAS = 100
+"""After so many deltas on disk the whole is written anew, so that a start has little to follow."""
 
-    On disk lies the last whole snapshot, and beside it, one per line, the deltas that lead from it to what
-    is served.
-    """
+
+class SnapshotStore:
+    """``current`` is replaced as a whole, so that a request sees one version from start to end."""
 
     def __init__(self, *, path: Path, clock: Callable[[], datetime]) -> None:
-        self._path = path
-        self._deltas_path = path.with_suffix(".deltas")
+        self._disk = SnapshotDisk(path)
         self._clock = clock
-        self._unsaved: list[bytes] = []
-        self._whole: bytes | None = None
+        self._unsaved = _Unsaved()
+        self._appended = 0
         self.current: Snapshot | None = None
         self.source: Source = "none"
         self.loaded_at: datetime | None = None
@@ -50,17 +52,19 @@ class SnapshotStore:
     def version(self) -> int:
         return self.current.version if self.current else 0
 
+    @property
+    def is_saved(self) -> bool:
+        return self._unsaved == _Unsaved()
+
     def load_disk(self) -> None:
         """Serve from the last good snapshot, where there is one. A broken file is left and reported."""
         try:
-            snapshot = decode_snapshot(self._path.read_bytes())
-        except FileNotFoundError:
-            return
+            snapshot = self._disk.load()
         except SnapshotError as error:
             log.error("the snapshot on disk is not usable: %s", error)  # noqa: TRY400 - no trace needed
             return
-        snapshot, _ = _along(snapshot, self._deltas_on_disk())
-        self._serve(snapshot, "disk")
+        if snapshot is not None:
+            self._serve(snapshot, "disk")
 
     def offer(self, raw: bytes, deltas: Sequence[bytes] = ()) -> bool:
         """Take what Redis holds if it is newer than what is served: a snapshot and what leads on from it.
@@ -69,50 +73,51 @@ class SnapshotStore:
         versions start again. An older one is refused, since it could revive a revoked key.
         """
         try:
-            snapshot, used = _along(decode_snapshot(raw), deltas)
+            snapshot, used = followed(decode_snapshot(raw), deltas)
         except SnapshotError as error:
             log.error("the snapshot in Redis is not usable: %s", error)  # noqa: TRY400 - no trace needed
             return False
         if self.current is not None and not _newer(snapshot, self.current):
-            if _moment(snapshot) == _moment(self.current):
+            if mark_of(snapshot) == mark_of(self.current):
                 self.source = "redis"
             return False
         self._serve(snapshot, "redis")
-        self._whole, self._unsaved = raw, used
+        self._unsaved = _Unsaved(anew=True, whole=raw, deltas=tuple(used))
         return True
 
     def offer_deltas(self, deltas: Sequence[bytes]) -> bool:
         """Go on from what is served; True if that changed anything."""
         if self.current is None or self.source != "redis":
             return False
-        snapshot, used = _along(self.current, deltas)
+        snapshot, used = followed(self.current, deltas)
         if used:
             self._serve(snapshot, "redis")
-            self._unsaved += used
+            self._unsaved = self._unsaved.and_(used)
         return bool(used)
 
     def save(self) -> None:
-        """Keep what is served for the next start."""
-        whole, deltas = self._whole, self._unsaved
-        self._whole, self._unsaved = None, []
-        if whole is not None:
-            # In this order: deltas without their snapshot would be left out, the other way they fit.
-            write_atomically(self._path, whole)
-            self._deltas_path.unlink(missing_ok=True)
-        if deltas:
-            with self._deltas_path.open("ab") as file:
-                file.write(b"".join(delta + b"\n" for delta in deltas))
-                file.flush()
-                os.fsync(file.fileno())
+        """Keep what is served for the next start. Raises ``OSError``; then the next call writes all anew."""
+        unsaved, current = self._unsaved, self.current
+        if current is None or self.is_saved:
+            return
+        self._unsaved = _Unsaved(anew=True)  # until it is known to be written
+        appended = self._appended + len(unsaved.deltas)
+        if unsaved.whole is not None:
+            self._disk.replace(current, unsaved.whole, unsaved.deltas)
+            appended = len(unsaved.deltas)
+        elif unsaved.anew or appended >= MAX_DELTAS:
+            self._disk.replace(current, encode_snapshot(current), ())
+            appended = 0
+        else:
+            self._disk.append(unsaved.deltas)
+        self._unsaved, self._appended = _Unsaved(), appended
 
-    def is_newest(self, newest: int) -> bool:
-        """Whether the version that Redis names as its newest is the one served, and came from there."""
-        return self.source == "redis" and newest == self.version
-
-    def _deltas_on_disk(self) -> list[bytes]:
-        if not self._deltas_path.exists():
-            return []
-        return [line for line in self._deltas_path.read_bytes().split(b"\n") if line]
+    def is_newest(self, newest: Mark) -> bool:
+        """Whether what Redis names as its newest is the one served, and came from there."""
+        if self.current is None or self.source != "redis":
+            return False
+        served = mark_of(self.current)
+        return newest == (served if newest.published_at else Mark(served.version, None))
 
     def _serve(self, snapshot: Snapshot, source: Source) -> None:
         self.current, self.source = snapshot, source
@@ -121,36 +126,20 @@ class SnapshotStore:
         log.info("serving snapshot %d from %s", snapshot.version, source)
 
 
-def _along(snapshot: Snapshot, deltas: Sequence[bytes]) -> tuple[Snapshot, list[bytes]]:
-    """As far as the deltas lead, and those that did: not one of another line, repeated or torn."""
-    used = []
-    for raw in deltas:
-        try:
-            snapshot = applied(snapshot, decode_delta(raw))
-        except SnapshotError as error:
-            log.debug("a delta is left out: %s", error)
-        else:
-            used.append(raw)
-    return snapshot, used
+@dataclass(frozen=True)
+class _Unsaved:
+    """``anew``: the files are to be written from the start, from ``whole`` or else from what is served."""
 
+    anew: bool = False
+    whole: bytes | None = None
+    deltas: tuple[bytes, ...] = ()
 
-def _moment(snapshot: Snapshot) -> tuple[int, datetime]:
-    return snapshot.version, snapshot.published_at
+    def and_(self, deltas: Sequence[bytes]) -> "_Unsaved":
+        return replace(self, deltas=(*self.deltas, *deltas))
 
 
 def _newer(offered: Snapshot, served: Snapshot) -> bool:
     return offered.version > served.version or offered.published_at > served.published_at
-
-
-def write_atomically(path: Path, raw: bytes) -> None:
-    """The file is either the old or the new one, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    with os.fdopen(handle, "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
 
 
 async def follow(store: SnapshotStore, door: RedisDoor, *, poll: timedelta) -> None:
@@ -171,9 +160,19 @@ async def _follow_once(store: SnapshotStore, door: RedisDoor, *, poll: timedelta
     async with door.client.pubsub() as subscription:
         await subscription.subscribe(keys.SNAPSHOT_CHANGED)
         while True:
-            if await catch_up(store, door.client):
-                await asyncio.to_thread(store.save)
+            await catch_up(store, door.client)
+            await _save(store)
             await subscription.get_message(ignore_subscribe_messages=True, timeout=poll.total_seconds())
+
+
+async def _save(store: SnapshotStore) -> None:
+    """A full disk must not keep a gateway from following; what is missing is written at the next turn."""
+    if store.is_saved:
+        return
+    try:
+        await asyncio.to_thread(store.save)
+    except OSError as error:
+        log.error("snapshot %d cannot be saved: %s", store.version, error)  # noqa: TRY400 - no trace needed
 
 
 async def catch_up(store: SnapshotStore, client: Redis) -> bool:
@@ -183,7 +182,7 @@ async def catch_up(store: SnapshotStore, client: Redis) -> bool:
         pipeline.getrange(keys.SNAPSHOT, 0, HEAD_BYTES - 1)
         pipeline.zrangebyscore(keys.SNAPSHOT_DELTAS, f"({store.version}", "+inf")
         named, head, deltas = await pipeline.execute()
-    newest = int(named) if named is not None else version_at_head(head)
+    newest = held_mark(named, head)
     if newest is None or store.is_newest(newest):
         return False
     changed = store.offer_deltas(deltas)

@@ -15,6 +15,8 @@ DEAD_LETTERS = PREFIX + "dead-letters"
 KEPT_SECONDS = 90 * 24 * 3600
 """The list goes with its newest entry; nobody repeats a request for so long."""
 SUSPECT_SECONDS = 24 * 3600
+SUSPECTS = PREFIX + "suspects"
+"""Sorted set: ``entry_name`` of who has a record of crashes, scored by its end in seconds since 1970."""
 
 
 class DeadLetterError(ContractError):

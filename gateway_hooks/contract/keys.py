@@ -10,7 +10,8 @@ PREFIX = "tn:"
 SNAPSHOT = PREFIX + "snapshot"
 """String: a ``Snapshot`` as JSON, the newest or a recent one."""
 SNAPSHOT_NEWEST = PREFIX + "snapshot:newest"
-"""String: the newest version; ``SNAPSHOT`` may be behind, then ``SNAPSHOT_DELTAS`` lead from it there."""
+"""String: the newest version and its moment, a ``Mark``. ``SNAPSHOT`` may be behind, ``SNAPSHOT_DELTAS`` then
+lead from it there."""
 SNAPSHOT_DELTAS = PREFIX + "snapshot:deltas"
 """Sorted set: ``SnapshotDelta`` as JSON, scored by its version."""
 SNAPSHOT_CHANGED = PREFIX + "snapshot:changed"
@@ -80,6 +81,15 @@ def spend_known(tenant_id: str) -> str:
     from nothing, until the portal has raised its counters.
     """
     return f"{PREFIX}{{{tenant_id}}}:spend:known"
+
+
+def spend_lost(tenant_id: str) -> str:
+    """String, expiring: when the portal first missed ``spend_known`` of a tenant with requests, in
+    milliseconds since 1970.
+
+    There only meanwhile: until those requests have ended and are in the ledger.
+    """
+    return f"{PREFIX}{{{tenant_id}}}:spend:lost"
 
 
 def holds(tenant_id: str) -> str:

@@ -4,10 +4,11 @@ A change of one tenant among ten thousand travels in a few kilobytes. Whatever t
 (pools, price books, tiers) is published as a whole snapshot.
 """
 
+import logging
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from gateway_hooks.contract.snapshot import (
     SnapshotError,
     Tenant,
 )
+
+log = logging.getLogger("tenantry.snapshot")
 
 T = TypeVar("T", ApiKey, App, Issuer)
 
@@ -73,6 +76,26 @@ def applied(snapshot: Snapshot, delta: SnapshotDelta) -> Snapshot:
         apps=_replaced(snapshot.apps, changed, [part.apps for part in parts]),
         issuers=_replaced(snapshot.issuers, changed, [part.issuers for part in parts]),
     )
+
+
+class Followed(NamedTuple):
+    """``used``: the deltas that led on, encoded."""
+
+    snapshot: Snapshot
+    used: list[bytes]
+
+
+def followed(snapshot: Snapshot, deltas: Iterable[bytes]) -> Followed:
+    """As far as the deltas lead. Left out are those of another line, repeated or torn."""
+    used = []
+    for raw in deltas:
+        try:
+            snapshot = applied(snapshot, decode_delta(raw))
+        except SnapshotError as error:
+            log.debug("a delta is left out: %s", error)
+        else:
+            used.append(raw)
+    return Followed(snapshot, used)
 
 
 def _of(entries: dict[str, T], tenants: AbstractSet[str]) -> dict[str, T]:

@@ -123,11 +123,11 @@ def _seat_ask(services: Services, ticket: Ticket) -> SeatAsk:
         band=tenant.band,
         queue_depth=tenant.queue_depth,
         wait_ms=tenant.queue_wait_ms,
-        info=_last_words(services, ticket),
+        info=last_words(services, ticket),
     )
 
 
-def _last_words(services: Services, ticket: Ticket) -> bytes:
+def last_words(services: Services, ticket: Ticket) -> bytes:
     """What another gateway says of this request should this one die; the counts are the engine's to tell."""
     event = event_of(ticket, gateway_id=services.settings.gateway_id, now=ticket.started)
     lost: GatewayEvent = msgspec.structs.replace(

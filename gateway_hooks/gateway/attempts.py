@@ -137,6 +137,8 @@ class Attempts:
         # What only a copy met says nothing of the request: its version is on trial.
         if ending in _MAY_HAVE_CRASHED and ticket.shadow_of is None:
             self._suspect(ticket, tenant_id, target)
+        if ending == "answered" and ticket.shadow_of is None and ticket.body is not None:
+            self._services.crashes.answered(tenant_id, ticket.endpoint.name, ticket.body.fields)
 
     def _suspect(self, ticket: Ticket, tenant_id: str, target: Target) -> None:
         forward, body = ticket.forward, ticket.body

@@ -1,7 +1,8 @@
 """Copies for a version on trial: sent after the answer, waited for by nobody, paid by nobody.
 
-A copy has a ticket of its own: no limits, no reservation, one event that names what it copies. Dropped
-where there is no room: a few at a time per process, and never on a worker that is full.
+A copy has a ticket of its own: no limits, no reservation, one event that names what it copies. It takes a
+seat in the pool out of its tenant's share, like any request, but waits for none. Dropped where there is no
+room: a few at a time per process, fewer of one tenant, and never on a worker that is full.
 """
 
 import asyncio
@@ -15,6 +16,9 @@ import msgspec
 from gateway_hooks.contract.snapshot import Target
 from gateway_hooks.contract.usage import Outcome
 from gateway_hooks.errors import GatewayError
+from gateway_hooks.fairness.ask import SeatAsk
+from gateway_hooks.fairness.errors import FairnessError
+from gateway_hooks.gateway.admitting import last_words
 from gateway_hooks.gateway.answer import Answer
 from gateway_hooks.gateway.attempts import Attempts
 from gateway_hooks.gateway.body.parse import Body
@@ -24,8 +28,10 @@ from gateway_hooks.gateway.reading import Message
 from gateway_hooks.gateway.reports import log_error
 from gateway_hooks.gateway.services import Services
 from gateway_hooks.gateway.ticket import CURRENT, Plan, Ticket
+from gateway_hooks.redis_door import RedisAway
 
 MAX_IN_FLIGHT = 4
+MAX_OF_A_TENANT = 2
 _STREAMED = ("stream", "stream_options")
 
 
@@ -44,7 +50,8 @@ class Shadows:
         self._attempts = attempts
         self._desk = desk
         self._may_enter = may_enter
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        """Each with its tenant's id."""
         self.dropped = 0
 
     def follow(self, ticket: Ticket) -> None:
@@ -52,28 +59,29 @@ class Shadows:
 
         It gets the body that the answer was made for, masked where the tenant's policy masks.
         """
-        plan = ticket.plan
+        plan, seat = ticket.plan, ticket.seat
         if plan is None or plan.shadow is None or ticket.fields is None or ticket.outcome != "completed":
             return
-        if not self._has_room(plan, plan.shadow):
+        if seat is None or not self._has_room(plan, plan.shadow):
             self.dropped += 1
             return
-        task = asyncio.create_task(
-            self._run(self._copy(ticket, plan, plan.shadow), unstreamed(ticket.fields))
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        copy = self._copy(ticket, plan, plan.shadow)
+        ask = self._seat_ask(copy, plan, plan.shadow, tokens=seat.ask.tokens)
+        task = asyncio.create_task(self._run(copy, ask, unstreamed(ticket.fields)))
+        self._tasks[task] = plan.caller.tenant.id
+        task.add_done_callback(self._tasks.pop)
 
     async def drain(self) -> None:
         """Cut the copies off: nobody waits for them."""
-        for task in self._tasks:
+        for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _has_room(self, plan: Plan, target: Target) -> bool:
-        if len(self._tasks) >= MAX_IN_FLIGHT or not self._may_enter(target):
-            return False
         router, tenant_id = self._services.router, plan.caller.tenant.id
+        own = sum(owner == tenant_id for owner in self._tasks.values())
+        if len(self._tasks) >= MAX_IN_FLIGHT or own >= MAX_OF_A_TENANT or not self._may_enter(target):
+            return False
         worker = router.place(target, tenant_id=tenant_id, now=time.monotonic())
         return worker is not None and self._services.workers.loads.get(worker.id, 0) < worker.max_num_seqs
 
@@ -92,7 +100,31 @@ class Shadows:
             shadow_of=ticket.request_id,
         )
 
-    async def _run(self, ticket: Ticket, fields: dict[str, Any]) -> None:
+    def _seat_ask(self, copy: Ticket, plan: Plan, target: Target, *, tokens: int) -> SeatAsk:
+        """At once or not at all. In its tenant's own band and weight: another band would forget its share."""
+        tenant = plan.caller.tenant
+        return SeatAsk(
+            pool_id=target.pool_id,
+            request_id=copy.request_id,
+            tenant_id=tenant.id,
+            tokens=tokens,
+            weight=tenant.weight,
+            band=tenant.band,
+            queue_depth=0,
+            wait_ms=0,
+            info=last_words(self._services, copy),
+        )
+
+    async def _run(self, ticket: Ticket, ask: SeatAsk, fields: dict[str, Any]) -> None:
+        services = self._services
+        try:
+            ticket.seat = await services.door.ask(lambda _: services.queue.enter(ask), now=time.monotonic())
+        except (FairnessError, RedisAway):
+            self.dropped += 1
+            return
+        await self._send(ticket, fields)
+
+    async def _send(self, ticket: Ticket, fields: dict[str, Any]) -> None:
         CURRENT.set(ticket)
         never: asyncio.Task[None] = asyncio.create_task(_never())
         try:

@@ -1,7 +1,7 @@
 """The texts of one request as one view, what was found in them, and what becomes of them."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from gateway_hooks.pii.json_text import Leaf, rebuilt
 from gateway_hooks.pii.policy import CompiledPolicy
@@ -10,6 +10,8 @@ from gateway_hooks.pii.view import View
 
 Placed = tuple[int, Span]
 """A span and the number of the text that it is a range of."""
+
+_PAUSE = 256
 
 
 class Batch:
@@ -66,28 +68,40 @@ class Batch:
                 placed.append((index, Span(max(0, start - head), end - head, span.entity)))
         return placed
 
-    def claim(self, placed: Sequence[Placed], rank: dict[str, int]) -> list[Placed]:
-        """Unites what overlaps, leaves earlier claims alone, blanks the rest in the view and returns
-        it.
+    def claim(self, placed: Sequence[Placed], rank: dict[str, int]) -> Generator[None, None, list[Placed]]:
+        """Unites what overlaps, leaves earlier claims alone, blanks the rest in the view and returns it, with
+        pauses.
         """
         by_text: dict[int, list[Span]] = {}
         for index, span in placed:
             by_text.setdefault(index, []).append(span)
         fresh: list[Placed] = []
         ranges = []
-        for index in sorted(by_text):
+        for number, index in enumerate(sorted(by_text)):
+            if number % _PAUSE == 0:
+                yield None
             spans = _beside(unite(by_text[index], rank), self._claimed[index])
             self._claimed[index] = sorted(self._claimed[index] + spans)
             head = self._heads[index]
             for span in spans:
                 fresh.append((index, span))
                 ranges.append(self.view.within(index, span.start + head, span.end + head))
+                if len(ranges) % _PAUSE == 0:
+                    yield None
+        yield None
         self.view.blank(ranges)
         return fresh
 
-    def masked(self, tokens: dict[str, str]) -> list[str]:
-        texts = [self._masked(index, tokens) for index in range(len(self.texts))]
-        results, place = [], 0
+    def masked(self, tokens: dict[str, str]) -> Generator[None, None, list[str]]:
+        """The parts with placeholders for what was claimed, with pauses."""
+        texts = []
+        for index in range(len(self.texts)):
+            texts.append(self._masked(index, tokens))
+            if index % _PAUSE == _PAUSE - 1:
+                yield None
+        yield None
+        results: list[str] = []
+        place = 0
         for part, found_leaves in zip(self._parts, self._parsed, strict=True):
             size = 1 if found_leaves is None else len(found_leaves)
             mine = texts[place : place + size]

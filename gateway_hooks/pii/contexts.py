@@ -7,6 +7,7 @@ takes that back.
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import re2
@@ -98,6 +99,7 @@ _IMPLIED = {
 }
 CONTRARY_NAME = "CONTRARY"
 _NOTHING: frozenset[str] = frozenset()
+_PAUSE = 256
 _BLANKS = b" _-.'/\t\n"
 
 
@@ -157,11 +159,21 @@ class Contexts:
     __slots__ = ("_data", "_hits", "_starts", "silent")
 
     def __init__(self, data: bytes) -> None:
-        hits = [(match.start(), match.end()) for match in _REGEX.finditer(data)]
         self._data = data
-        self._hits = [(start, end, _TABLE.get(_key(data[start:end]), _NOTHING)) for start, end in hits]
-        self._starts = [start for start, _ in hits]
-        self.silent = not hits
+        self._hits: list[tuple[int, int, frozenset[str]]] = []
+        self._starts: list[int] = []
+        self.silent = True
+
+    def read(self) -> Iterator[None]:
+        """Finds the words; to be exhausted before ``near``. With pauses."""
+        data = self._data
+        for number, match in enumerate(_REGEX.finditer(data)):
+            if number % _PAUSE == _PAUSE - 1:
+                yield None
+            start, end = match.span()
+            self._hits.append((start, end, _TABLE.get(_key(data[start:end]), _NOTHING)))
+            self._starts.append(start)
+        self.silent = not self._hits
 
     def near(self, start: int, end: int) -> Nearby:
         """``start`` and ``end`` of the number."""

@@ -1,15 +1,13 @@
 """Values out, placeholders in: all texts of one request together."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
 
 from gateway_hooks.pii.batch import Batch, Placed
 from gateway_hooks.pii.detect import find_all
 from gateway_hooks.pii.errors import PiiBlocked, PiiError
-from gateway_hooks.pii.json_text import JsonText, leaves
+from gateway_hooks.pii.json_text import JsonText, Leaf, leaves_in_steps
 from gateway_hooks.pii.placeholders import placeholder
 from gateway_hooks.pii.policy import CompiledPolicy
 from gateway_hooks.pii.spans import Span, unite
@@ -19,10 +17,13 @@ ROUNDS = 8
 """Masking what was found may lay open something new; a text that still has some after so many rounds is
 refused.
 """
+MOST_VALUES = 5_000
+"""Of one request."""
 LEAST_SWEPT = 3
 """Shorter values of a tenant's own patterns are not looked for elsewhere: they would be in every word."""
 
 _PAUSE = 256
+_PULSE = 64
 
 
 class Masker:
@@ -34,7 +35,7 @@ class Masker:
     def __init__(self, compiled: CompiledPolicy, tenant_key: bytes) -> None:
         self.mapping: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
-        self._compiled = compiled
+        self.policy = self._compiled = compiled
         self._key = tenant_key
         self._names: dict[str, str] = {}
         self._tokens: dict[str, str] = {}
@@ -65,18 +66,18 @@ class Masker:
                 return list(done.value)
             await asyncio.sleep(0)
 
-    def mask_json(self, value: Any) -> Any:
-        """A copy of parsed JSON with all strings, keys and long integers masked; see ``JsonText``."""
-        return json.loads(self.mask_texts([JsonText(json.dumps(value))])[0])
-
     def _steps(
         self, texts: Sequence[str], found: Sequence[Sequence[Span]] | None
     ) -> Generator[None, None, list[str]]:
-        parsed = [leaves(text) if isinstance(text, JsonText) else None for text in texts]
+        parsed: list[list[Leaf] | None] = []
+        for number, text in enumerate(texts):
+            parsed.append((yield from leaves_in_steps(text)) if isinstance(text, JsonText) else None)
+            if number % _PAUSE == _PAUSE - 1:
+                yield None
         batch = Batch(texts, parsed, found)
         yield None
         yield from self._mask(batch)
-        return batch.masked(self._tokens)
+        return (yield from batch.masked(self._tokens))
 
     def _mask(self, batch: Batch) -> Iterator[None]:
         self._taken |= batch.blank_opaque(self._compiled)
@@ -89,17 +90,21 @@ class Masker:
                 else:
                     self._let_through(span.entity)
                     spans.append(span)
-            placed = batch.placed(unite(spans, self._compiled.rank))
+            united = unite(spans, self._compiled.rank)
+            yield None
+            placed = batch.placed(united)
             if not placed:
                 return
             yield from self._claim(batch, placed, [])
         message = "masking found no end"
         raise PiiError(message)
 
-    def _claim(self, batch: Batch, placed: list[Placed], known: list[str]) -> Iterator[None]:
+    def _claim(self, batch: Batch, placed: list[Placed], known: list[str]) -> Generator[None, None, None]:
         """Names the values, looks for them everywhere, and takes all those places out of the view."""
-        for index, span in placed:
+        for number, (index, span) in enumerate(placed):
             self._name(batch.texts[index][span.start : span.end], span.entity)
+            if number % _PAUSE == _PAUSE - 1:
+                yield None
         found = [batch.texts[index][span.start : span.end] for index, span in placed]
         values = known + [value for value in found if self._is_swept(value)]
         for place in occurrences(batch.texts, list(dict.fromkeys(values))):
@@ -108,8 +113,9 @@ class Masker:
             else:
                 index, start, end = place
                 placed.append((index, Span(start, end, self._names[batch.texts[index][start:end]])))
-        for number, (index, span) in enumerate(batch.claim(placed, self._compiled.rank)):
-            if number % _PAUSE == 0:
+        fresh = yield from batch.claim(placed, self._compiled.rank)
+        for number, (index, span) in enumerate(fresh):
+            if number % _PULSE == 0:
                 yield None
             value = batch.texts[index][span.start : span.end]
             self._name(value, span.entity)
@@ -123,6 +129,9 @@ class Masker:
     def _name(self, value: str, entity: str) -> None:
         self._let_through(entity)
         self._names.setdefault(value, entity)
+        if len(self._names) > MOST_VALUES:
+            message = "more values than are masked"
+            raise PiiError(message)
 
     def _let_through(self, entity: str) -> None:
         """Also of a value inside a longer one, which will not be named after it."""

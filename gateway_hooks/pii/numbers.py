@@ -9,7 +9,6 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from itertools import pairwise
 
 from gateway_hooks.pii import checks
 from gateway_hooks.pii.scan import PULSE, Finds, Scan, ends_clean, starts_clean
@@ -135,18 +134,17 @@ _GROUP = re.compile(rb"[0-9]+")
 _GAPS = {b" ": " ", b"-": "-", b".": ".", b"/": "/", b"  ": " ", b" - ": "-", b"--": "-"}
 _CARD_DIGITS = range(13, 20)
 _GIANT = 19
+_MANY = 1_024
 
 
 def find_numbers(scan: Scan) -> Finds:
     """Values of ``NUMBER_ENTITIES``."""
-    groups = [match.span() for match in _GROUP.finditer(scan.data)]
+    groups: list[tuple[int, int]] = []
+    gaps: list[str | None] = []
+    yield from _group(scan.data, groups, gaps)
     if not groups:
         return
-    gaps = [
-        _GAPS.get(scan.data[end:start])
-        for (_, end), (start, _) in pairwise(groups)
-    ]  # fmt: skip
-    gaps.append(None)
+    yield from scan.read_contexts()
     row = Row(scan, groups, gaps)
     beginnings = _trie(scan.wanted).next
     for first, (start, end) in enumerate(groups):
@@ -161,6 +159,17 @@ def find_numbers(scan: Scan) -> Finds:
             yield from row.windows(first, node)
     if "CREDIT_CARD" in scan.wanted:
         yield from row.odd_cards()
+
+
+def _group(data: bytes, groups: list[tuple[int, int]], gaps: list[str | None]) -> Iterator[None]:
+    """Fills both, with pauses; ``gaps`` as in ``Row``."""
+    for number, match in enumerate(_GROUP.finditer(data)):
+        if number % _MANY == _MANY - 1:
+            yield None
+        if groups:
+            gaps.append(_GAPS.get(data[groups[-1][1] : match.start()]))
+        groups.append(match.span())
+    gaps.append(None)
 
 
 class Row:

@@ -23,7 +23,8 @@ _ACTIONS = frozenset({"mask", "block", "allow", "redact"})
 
 @dataclass(frozen=True, slots=True)
 class CompiledPolicy:
-    """``wanted``: built-in entities of the pattern tier; ``ner``: those of the deeper tier.
+    """``wanted``: built-in entities of the pattern tier; ``ner``: those of the deeper tier, also of a policy
+    that has it off, so that nothing it names can pass unseen.
 
     ``opaque`` matches what looks like a placeholder of this policy; no value is looked for inside one.
     """
@@ -50,7 +51,7 @@ def compile_policy(policy: PiiPolicy) -> CompiledPolicy:
     actions |= {rule.name: rule.action for rule in (*rules, *denied)}
     return CompiledPolicy(
         wanted=wanted,
-        ner=frozenset(actions) & frozenset(NER_ENTITIES) if policy.ner else frozenset(),
+        ner=frozenset(actions) & frozenset(NER_ENTITIES),
         rules=(*rules, *denied),
         unswept=frozenset(rule.name for rule in denied),
         actions=actions,
@@ -64,6 +65,10 @@ def compile_policy(policy: PiiPolicy) -> CompiledPolicy:
 def validate_policy(policy: PiiPolicy) -> None:
     """For whoever saves one. Raises ``PiiPolicyError`` with a text for the person who wrote it."""
     compile_policy(policy)
+    unseen = [name for name in NER_ENTITIES if policy.entities.get(name, "allow") != "allow"]
+    if unseen and not policy.ner:
+        message = f"only the deeper tier finds {', '.join(unseen)}, and it is off"
+        raise PiiPolicyError(message)
 
 
 def _check(policy: PiiPolicy) -> None:

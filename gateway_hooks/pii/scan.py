@@ -45,8 +45,15 @@ class Scan:
     @property
     def contexts(self) -> Contexts:
         if self._contexts is None:
-            self._contexts = Contexts(self.data)
-        return self._contexts
+            for _ in self.read_contexts():
+                pass
+        return self._contexts or Contexts(b"")
+
+    def read_contexts(self) -> Iterator[None]:
+        """What ``contexts`` would otherwise do at once."""
+        contexts = Contexts(self.data)
+        yield from contexts.read()
+        self._contexts = contexts
 
 
 Detector = Callable[[Scan], Finds]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,14 @@ class CrashWatch:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def answered(self, tenant_id: str, endpoint: str, fields: Mapping[str, Any]) -> None:
+        """A worker answered this in full: should it be under suspicion, it is no more."""
+        fingerprint = self._letters.suspected(tenant_id, endpoint, fields)
+        if fingerprint is not None and len(self._tasks) < MAX_WATCHED:
+            task = asyncio.create_task(self._clear(tenant_id, fingerprint))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     async def close(self) -> None:
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *(task for _, task in self._felt.values())]
         for task in tasks:
@@ -70,6 +78,12 @@ class CrashWatch:
             log.warning("Redis is away, the crash of worker %s teaches nothing", worker.id)
         except Exception as error:  # noqa: BLE001 - the outermost loop of a watch: nobody waits for it
             log.error("the crash of worker %s teaches nothing: %s", worker.id, type(error).__name__)  # noqa: TRY400
+
+    async def _clear(self, tenant_id: str, fingerprint: str) -> None:
+        try:
+            await _insist(lambda now: self._letters.clear(tenant_id, fingerprint, now=now))
+        except RedisAway:
+            log.warning("Redis is away, a request stays under suspicion until it is answered again")
 
     async def _dies(self, worker: WorkerRecord) -> bool:
         """Whether this boot is seen dead, before it is seen alive some time after the failure."""

@@ -1,7 +1,9 @@
 """Requests under which workers crash. Whoever did it twice is refused from then on, by every gateway.
 
 A worker takes all that it runs with it, so most of those present are innocent. All are noted at the scene;
-guilty is who was at two scenes (two boots) where nobody else was at both, or who was at too many of them.
+guilty is who was at two scenes (two boots) where nobody else was at both, or who was at too many. Only
+scenes without another tenant's requests count: nobody can get a stranger's request refused. And whoever is
+answered has no record any more.
 """
 
 import hashlib
@@ -10,7 +12,7 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -19,6 +21,7 @@ from gateway_hooks.contract.dead_letters import (
     DEAD_LETTERS,
     KEPT_SECONDS,
     SUSPECT_SECONDS,
+    SUSPECTS,
     Crash,
     DeadLetter,
     crash_scene,
@@ -65,10 +68,15 @@ def fingerprint(secret: bytes, *, tenant_id: str, endpoint: str, fields: Mapping
 
 def is_guilty(name: str, scenes: Sequence[Set[str]]) -> bool:
     """``scenes``: who was there, at every crash that ``name`` is said to have seen. Pure."""
-    seen = [scene for scene in scenes if name in scene]
+    seen = [scene for scene in scenes if name in scene and len({_owner(other) for other in scene}) == 1]
     if len(seen) >= MAX_CRASHES:
         return True
     return any(one & other == {name} for one, other in itertools.combinations(seen, 2))
+
+
+def _owner(name: str) -> str:
+    """The tenant's id in an ``entry_name``."""
+    return name.partition(":")[0]
 
 
 class DeadLetters:
@@ -78,6 +86,7 @@ class DeadLetters:
         self._door = door
         self._secret = secret
         self._known: dict[str, frozenset[str]] = {}
+        self._suspected: dict[str, frozenset[str]] = {}
 
     def fingerprint(self, tenant_id: str, endpoint: str, fields: Mapping[str, Any]) -> str:
         return fingerprint(self._secret, tenant_id=tenant_id, endpoint=endpoint, fields=fields)
@@ -91,15 +100,23 @@ class DeadLetters:
     async def refresh(self, *, now: float) -> None:
         """``now`` is monotonic seconds. While Redis is away what is known stays."""
         try:
-            names = await self._door.ask(_listed, now=now)
+            names, suspects = await self._door.ask(_listed, now=now)
         except RedisAway:
             log.debug("Redis is away, keeping the dead letters last known")
             return
-        known: dict[str, set[str]] = {}
-        for name in names:
-            tenant_id, _, print_ = name.decode().partition(":")
-            known.setdefault(tenant_id, set()).add(print_)
-        self._known = {tenant_id: frozenset(prints) for tenant_id, prints in known.items()}
+        self._known, self._suspected = _by_tenant(names), _by_tenant(suspects)
+
+    def suspected(self, tenant_id: str, endpoint: str, fields: Mapping[str, Any]) -> str | None:
+        """The fingerprint of a request with a record of crashes. Costs nothing to tenants who have none."""
+        mine = self._suspected.get(tenant_id)
+        if not mine:
+            return None
+        print_ = self.fingerprint(tenant_id, endpoint, fields)
+        return print_ if print_ in mine else None
+
+    async def clear(self, tenant_id: str, fingerprint: str, *, now: float) -> None:
+        """A worker lived through it: its record of crashes is gone. Raises ``RedisAway``."""
+        await self._door.ask(lambda client: _forget(client, tenant_id, fingerprint), now=now)
 
     async def was_there(self, one: Suspect, *, now: float) -> None:
         """Note it at the scene, before anybody knows whether there was a crash. Raises ``RedisAway``."""
@@ -147,17 +164,41 @@ class DeadLetters:
         return guilty
 
 
-async def _listed(client: Redis) -> list[bytes]:
-    return cast("list[bytes]", await client.hkeys(DEAD_LETTERS))
+def _by_tenant(names: Sequence[bytes]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name in names:
+        tenant_id, _, print_ = name.decode().partition(":")
+        found.setdefault(tenant_id, set()).add(print_)
+    return {tenant_id: frozenset(prints) for tenant_id, prints in found.items()}
+
+
+async def _listed(client: Redis) -> tuple[list[bytes], list[bytes]]:
+    """Who is refused, who is under suspicion."""
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.hkeys(DEAD_LETTERS)
+        pipeline.zrange(SUSPECTS, 0, -1)
+        refused, suspects = await pipeline.execute()
+    return refused, suspects
+
+
+async def _forget(client: Redis, tenant_id: str, fingerprint: str) -> None:
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.delete(suspect(tenant_id, fingerprint))
+        pipeline.zrem(SUSPECTS, entry_name(tenant_id, fingerprint))
+        await pipeline.execute()
 
 
 async def _remember(client: Redis, one: Suspect, crash: Crash) -> list[Crash]:
     """All crashes of this request, this one with them, oldest first."""
     name = suspect(one.tenant_id, one.fingerprint)
+    at = crash.at.timestamp()
     async with client.pipeline(transaction=True) as pipeline:
         # Once per boot, however many copies of the request were there.
         pipeline.hsetnx(name, f"{one.worker_id}:{one.boot_id}", encode_crash(crash))
         pipeline.expire(name, SUSPECT_SECONDS)
+        pipeline.zremrangebyscore(SUSPECTS, "-inf", at)
+        pipeline.zadd(SUSPECTS, {one.name: at + SUSPECT_SECONDS})
+        pipeline.expire(SUSPECTS, SUSPECT_SECONDS)
         pipeline.hvals(name)
         raw = (await pipeline.execute())[-1]
     return sorted(map(decode_crash, raw), key=lambda known: known.at)
@@ -176,9 +217,9 @@ async def _condemn(client: Redis, letter: DeadLetter) -> None:
             DEAD_LETTERS, entry_name(letter.tenant_id, letter.fingerprint), encode_dead_letter(letter)
         )
         pipeline.expire(DEAD_LETTERS, KEPT_SECONDS)
-        # Whoever is let go from the list starts without a record.
-        pipeline.delete(suspect(letter.tenant_id, letter.fingerprint))
         await pipeline.execute()
+    # Whoever is let go from the list starts without a record.
+    await _forget(client, letter.tenant_id, letter.fingerprint)
 
 
 def _letter(one: Suspect, crashes: Sequence[Crash]) -> DeadLetter:

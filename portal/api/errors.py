@@ -32,6 +32,7 @@ _CONFLICTS = frozenset({
     *("close_refused", "earlier_period_open", "key_expired", "key_replaced", "key_revoked"),
     *("node_rate_in_the_past", "period_closed", "period_not_begun", "raise_over", "raise_overlaps"),
     *("raise_without_limit", "configuration_published", "configuration_not_superseded", "jwks_url_missing"),
+    *("draft_changed", "dead_letter_invalid", "issuer_keys_fetched"),
 })  # fmt: skip
 """Refused for what is there, not for how it was asked."""
 

@@ -28,9 +28,12 @@ class ModelPermissions(DjangoModelPermissions):
         user = request.user
         if not (user and user.is_authenticated and user.is_active):
             return False
-        own = getattr(view, "action_permissions", {}).get(getattr(view, "action", None))
+        action = getattr(view, "action", None)
+        own = getattr(view, "action_permissions", {}).get(action)
         if own is not None:
             return bool(user.has_perms(own))
+        if action is None and hasattr(view, "action_map") and getattr(view, "queryset", None) is None:
+            return True  # nothing is done: the view answers that it has no such method
         if getattr(view, "queryset", None) is None and not hasattr(view, "get_queryset"):
             return bool(user.is_superuser)
         return super().has_permission(request, view)

@@ -15,6 +15,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from portal.api.idempotency import IdempotentMixin
 from portal.snapshots.services import publish_after_commit
+from portal.snapshots.touched import tenant_touched
 
 Filters = dict[str, str]
 
@@ -92,7 +93,7 @@ class Editable(
             self.check(instance)
             instance.save(force_insert=is_new, update_fields=None if is_new else list(values))
             if self.publishes:
-                publish_after_commit()
+                publish_after_commit(tenant_id=tenant_touched(instance))
         return instance
 
 
@@ -102,9 +103,10 @@ class Deletable(mixins.DestroyModelMixin, Editable):
     def perform_destroy(self, instance: Any) -> None:
         with transaction.atomic():
             self.check_delete(instance)
+            touched = tenant_touched(instance)
             instance.delete()
             if self.publishes:
-                publish_after_commit()
+                publish_after_commit(tenant_id=touched)
 
     def check_delete(self, instance: Any) -> None:
         """Raises ``ApiError`` for what must stay."""

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from gateway_hooks.contract.dead_letters import DeadLetter
 from portal.api.errors import ApiError
 from portal.api.serializers_promises import DeadLetterSerializer
-from portal.api.views_base import Base
+from portal.api.views_base import Base, user_of
 from portal.core.redis import REDIS_AWAY
 from portal.fleet.dead_letters import dead_letters, find_dead_letter, letter_id, release
 
@@ -42,6 +42,7 @@ class DeadLetterViewSet(Base):
     action_permissions = {
         "list": ("usage.view_gatewayusage", "fleet.view_pool"),
         "retrieve": ("usage.view_gatewayusage", "fleet.view_pool"),
+        "metadata": ("usage.view_gatewayusage", "fleet.view_pool"),
         "destroy": ("fleet.change_pool",),
     }
 
@@ -57,9 +58,9 @@ class DeadLetterViewSet(Base):
             return Response(DeadLetterSerializer(_Shown(find_dead_letter(pk))).data)
 
     @extend_schema(parameters=[_ID], responses={204: None})
-    def destroy(self, _request: Request, pk: str, **_kwargs: str) -> Response:
+    def destroy(self, request: Request, pk: str, **_kwargs: str) -> Response:
         with _redis():
-            release(find_dead_letter(pk))
+            release(pk, user=user_of(request))
         return Response(status=204)
 
 

@@ -67,7 +67,7 @@ class EngineEventViewSet(HistoryViewSet):
     def get_object(self) -> EngineUsage:
         """Of a request that was tried again, the last try."""
         tries = self.get_queryset().filter(request_id=self.kwargs["request_id"]).order_by("-attempt")
-        found = tries.first()
+        found: EngineUsage | None = tries.first()
         if found is None:
             raise Http404
         self.check_object_permissions(self.request, found)

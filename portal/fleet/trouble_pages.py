@@ -55,11 +55,11 @@ class TroublePages:
         _require(request, RELEASE)
         back = reverse("admin:fleet_trouble")
         try:
-            found = find_dead_letter(letter)
             if request.method == "POST":
-                release(found)
+                release(letter, user=_user(request))
                 messages.success(request, "Released: the same request is served again.")
                 return HttpResponseRedirect(back)
+            found = find_dead_letter(letter)
         except FleetError as error:
             messages.warning(request, error.message)
             return HttpResponseRedirect(back)
@@ -133,6 +133,10 @@ def _letter_rows(letters: Iterable[DeadLetter]) -> list[dict[str, Any]]:
         }
         for letter in letters
     ]
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user
 
 
 def _require(request: HttpRequest, permission: str) -> None:

@@ -1,8 +1,9 @@
 """The configuration's versions, and what every page does whose changes must reach the gateways."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.db import transaction
@@ -14,11 +15,19 @@ from django.utils.safestring import SafeString
 from portal.core.admin import ReadOnlyAdmin
 from portal.core.decorators import display
 from portal.snapshots.models import PublishedSnapshot
-from portal.snapshots.services import Publication, publish_after_commit
+from portal.snapshots.services import Publication, publish_after_commit, publish_noted_after_commit
+from portal.snapshots.touched import tenant_touched
 
 
-def publish_for(request: HttpRequest) -> None:
-    """Publish after the running transaction, and tell the user what became of it."""
+def publish_for(request: HttpRequest, tenant_id: UUID | None = None) -> None:
+    """Publish after the running transaction, and tell the user what became of it.
+
+    ``tenant_id`` is the only tenant that the change touches; without it everything is published.
+    """
+    publish_after_commit(_reporting_to(request), tenant_id=tenant_id)
+
+
+def _reporting_to(request: HttpRequest) -> Callable[[Publication], None]:
 
     def report(publication: Publication) -> None:
         if not publication.delivered:
@@ -30,14 +39,15 @@ def publish_for(request: HttpRequest) -> None:
         elif publication.changed:
             messages.info(request, f"Gateways get it now, as configuration {publication.version}.")
 
-    publish_after_commit(report)
+    return report
 
 
 @contextmanager
 def publishing(request: HttpRequest) -> Iterator[None]:
-    """One transaction around services; afterwards the user is told how the gateways got it."""
+    """One transaction around services, which note their changes; then the user is told of the publishing."""
     with transaction.atomic():
-        publish_for(request)  # first, so that its report tells of the publishing and not the services' own
+        # First, so that its report tells of the publishing and not the services' own.
+        publish_noted_after_commit(_reporting_to(request))
         yield
 
 
@@ -46,15 +56,18 @@ class PublishingAdmin:
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001
         super().save_related(request, form, formsets, change)  # type: ignore[misc]
-        publish_for(request)
+        publish_for(request, tenant_touched(form.instance))
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        touched = tenant_touched(obj)
         super().delete_model(request, obj)  # type: ignore[misc]
-        publish_for(request)
+        publish_for(request, touched)
 
     def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        touched = {tenant_touched(row) for row in queryset}
         super().delete_queryset(request, queryset)  # type: ignore[misc]
-        publish_for(request)
+        for tenant_id in touched:
+            publish_for(request, tenant_id)
 
 
 @admin.register(PublishedSnapshot)

@@ -14,6 +14,7 @@ class PublishedSnapshot(models.Model):
     published_at = models.DateTimeField()
     checked_at = models.DateTimeField(help_text="When the registry was last compared with it.")
     digest = models.CharField(max_length=64, help_text="SHA-256 of the content without version and time.")
+    schema_version = models.PositiveSmallIntegerField(default=0)
     content = models.BinaryField(null=True)
     delta = models.BinaryField(null=True)
     delivered_at = models.DateTimeField(null=True, help_text="When Redis took it.")

@@ -14,16 +14,19 @@ from uuid import UUID
 from django.db import transaction
 
 from gateway_hooks.contract.snapshot import Snapshot
+from gateway_hooks.contract.snapshot_mark import Mark
 from portal.billing.settlement import make_spend_known
 from portal.core import clock
 from portal.core.redis import REDIS_AWAY
 from portal.snapshots.assembly import assemble
-from portal.snapshots.delivery import deliver, deliver_delta, held_version, refresh
+from portal.snapshots.delivery import deliver, deliver_delta, held, refresh
 from portal.snapshots.models import PendingChange, PublishedSnapshot
 from portal.snapshots.versions import (
     MAX_DELTAS,
     deltas_since_whole,
     is_due,
+    is_strange,
+    mark,
     store,
     store_whole_again,
     whole_and_deltas,
@@ -48,28 +51,20 @@ def build_snapshot(now: datetime) -> Snapshot:
 
 
 def publish(now: datetime) -> Publication:
-    """Store a new version if the content changed, and bring the newest one to Redis."""
-    held = _held_or_none()
-    newest, changed = store(now, above=held or 0)
+    """Store a new version if one is due, and bring the newest one to Redis."""
+    at = _held_or_none()
+    newest, changed = store(now, held=at)
     return Publication(
-        version=newest.version, changed=changed, delivered=held is not None and _deliver(newest, now)
+        version=newest.version, changed=changed, delivered=at is not None and _deliver(newest, now)
     )
 
 
 def redeliver(now: datetime) -> Publication:
     """Complete what is due: changes, the passing of time, a Redis that was away or lost its data."""
-    newest = _newest()
-    if newest is None or is_due(newest, now):
-        return publish(now)
-    held = _held_or_none()
-    if held is not None and held > newest.version:  # PostgreSQL came back from a backup
-        return publish(now)
-    delivered = held == newest.version and newest.delivered_at is not None
-    if held is not None and not delivered:
-        delivered = _deliver(newest, now)
+    publication = _complete(now)
     if deltas_since_whole() >= MAX_DELTAS:
         _write_whole_anew(now)
-    return Publication(version=newest.version, changed=False, delivered=delivered)
+    return publication
 
 
 def publish_after_commit(
@@ -78,27 +73,48 @@ def publish_after_commit(
     """Note the change in the running transaction and publish once it is committed.
 
     ``tenant_id`` is the only tenant that the change touches; without it everything is published. ``report``
-    is told the outcome. An error in publishing does not reach the user, whose change is saved; it is
-    logged, and ``redeliver`` tries again.
+    is told the outcome.
     """
     PendingChange.objects.create(tenant_id=tenant_id)
+    publish_noted_after_commit(report)
+
+
+def publish_noted_after_commit(report: Callable[[Publication], None] | None) -> None:
+    """Publish what the running transaction notes, once it is committed.
+
+    An error in publishing does not reach the user, whose change is saved; it is logged, and ``redeliver``
+    tries again.
+    """
 
     def go() -> None:
-        now = clock.now()
-        publication = publish(now) if PendingChange.objects.exists() else redeliver(now)
+        publication = _complete(clock.now())
         if report:
             report(publication)
 
     transaction.on_commit(go, robust=True)
 
 
+def _complete(now: datetime) -> Publication:
+    newest = _newest()
+    if newest is None or is_due(newest, now):
+        return publish(now)
+    at = _held_or_none()
+    if at == mark(newest) and newest.delivered_at is not None:
+        return Publication(version=newest.version, changed=False, delivered=True)
+    if at is not None and is_strange(at):
+        return publish(now)
+    return Publication(
+        version=newest.version, changed=False, delivered=at is not None and _deliver(newest, now)
+    )
+
+
 def _newest() -> PublishedSnapshot | None:
     return PublishedSnapshot.objects.defer("content", "delta").first()
 
 
-def _held_or_none() -> int | None:
+def _held_or_none() -> Mark | None:
     try:
-        return held_version()
+        return held()
     except REDIS_AWAY as error:
         logger.warning("Redis is away, gateways keep their configuration: %s", error)
         return None
@@ -109,25 +125,30 @@ def _deliver(newest: PublishedSnapshot, now: datetime) -> bool:
     try:
         # First, so that no gateway meets a new tenant whose spending nobody has counted.
         make_spend_known(now)
-        if not _deliver_one(newest):
-            whole, deltas = whole_and_deltas()
-            if whole.content is not None:
-                deliver(version=max([whole.version, *deltas]), content=bytes(whole.content), deltas=deltas)
+        if not (_is_there(newest) or _deliver_one(newest)):
+            deliver(*whole_and_deltas())
+        there = _is_there(newest)
     except REDIS_AWAY as error:
         logger.warning("Redis is away, configuration %s waits: %s", newest.version, error)
         return False
-    PublishedSnapshot.objects.filter(version__lte=newest.version, delivered_at__isnull=True).update(
-        delivered_at=now
-    )
-    return True
+    if there:
+        waiting = PublishedSnapshot.objects.filter(version__lte=newest.version, delivered_at__isnull=True)
+        waiting.update(delivered_at=now)
+    return there
+
+
+def _is_there(newest: PublishedSnapshot) -> bool:
+    at = held()
+    return at == mark(newest) or (at.version > newest.version and not is_strange(at))
 
 
 def _deliver_one(newest: PublishedSnapshot) -> bool:
     """Just the newest delta, which is enough where Redis has what was before it."""
     delta = PublishedSnapshot.objects.filter(pk=newest.pk).values_list("delta", flat=True).first()
-    return delta is not None and deliver_delta(
-        version=newest.version, base=newest.version - 1, delta=bytes(delta)
-    )
+    base = PublishedSnapshot.objects.defer("content", "delta").filter(pk=newest.version - 1).first()
+    if delta is None or base is None:
+        return False
+    return deliver_delta(mark(newest), bytes(delta), base=mark(base))
 
 
 def _write_whole_anew(now: datetime) -> None:
@@ -136,6 +157,6 @@ def _write_whole_anew(now: datetime) -> None:
     if newest is None or newest.content is None:
         return
     try:
-        refresh(version=newest.version, content=bytes(newest.content))
+        refresh(mark(newest), bytes(newest.content))
     except REDIS_AWAY as error:
         logger.warning("Redis is away, its whole configuration stays older: %s", error)

@@ -12,10 +12,12 @@ from uuid import UUID
 import msgspec
 from django.db import connection, transaction
 
-from gateway_hooks.contract.snapshot import encode_snapshot
+from gateway_hooks.contract.snapshot import SCHEMA_VERSION, encode_snapshot
 from gateway_hooks.contract.snapshot_delta import SnapshotDelta, encode_delta, part_of
+from gateway_hooks.contract.snapshot_mark import Mark
 from portal.billing.models import PriceBook
 from portal.snapshots.assembly import assemble
+from portal.snapshots.delivery import Delta
 from portal.snapshots.models import PendingChange, PublishedSnapshot
 from portal.tenants.models import ApiKey, LimitRaise
 
@@ -33,14 +35,20 @@ class Stored(NamedTuple):
 
 
 @transaction.atomic(durable=True)
-def store(now: datetime, *, above: int) -> Stored:
-    """Write the next version if the registry differs. ``above``: a version that must be exceeded."""
+def store(now: datetime, *, held: Mark | None) -> Stored:
+    """Write the next version if the registry differs. ``held``: what Redis has, None if nobody knows.
+
+    What Redis has of another line, after one of the two lost data, is exceeded by a whole.
+    """
     _serialise()
     noted = dict(PendingChange.objects.values_list("pk", "tenant_id"))
     newest = PublishedSnapshot.objects.defer("content").first()
+    above = held.version if held and is_strange(held) else 0
+    if newest is not None and not above and not is_due(newest, now):
+        return _unchanged(newest, now)
     tenants = set(noted.values())
     named = {tenant for tenant in tenants if tenant is not None}
-    if newest is not None and named == tenants and _may_be_delta(newest, named, now, above=above):
+    if newest is not None and not above and named == tenants and _may_be_delta(newest, named, now):
         stored = Stored(_store_delta(now, newest, named), changed=True)
     else:
         stored = _store_whole(now, newest, above=above)
@@ -64,12 +72,34 @@ def store_whole_again(now: datetime) -> PublishedSnapshot | None:
     return newest
 
 
-def whole_and_deltas() -> tuple[PublishedSnapshot, dict[int, bytes]]:
-    """The last row with a whole content, and the deltas that lead on from it, by version."""
-    whole = PublishedSnapshot.objects.filter(content__isnull=False).get()
-    later = PublishedSnapshot.objects.filter(version__gt=whole.version).order_by("version")
-    rows = later.values_list("version", "delta")
-    return whole, {version: bytes(delta) for version, delta in rows if delta is not None}
+class Everything(NamedTuple):
+    """The last whole content, and the deltas that lead on from it to ``newest``."""
+
+    newest: Mark
+    content: bytes
+    deltas: list[Delta]
+
+
+@transaction.atomic(durable=True)
+def whole_and_deltas() -> Everything:
+    """As of one moment, while others publish."""
+    _see_one_moment()
+    whole = PublishedSnapshot.objects.get(content__isnull=False)
+    later = list(PublishedSnapshot.objects.filter(version__gt=whole.version).order_by("version"))
+    deltas = [Delta(row.version, bytes(row.delta)) for row in later if row.delta is not None]
+    return Everything(mark(later[-1] if later else whole), bytes(whole.content or b""), deltas)
+
+
+def mark(stored: PublishedSnapshot) -> Mark:
+    return Mark(stored.version, stored.published_at)
+
+
+def is_strange(held: Mark) -> bool:
+    """Whether Redis holds something that was never stored here, or stored and then undone by a restore."""
+    if held.version == 0 or held.published_at is None:
+        return held.version > 0
+    ours = PublishedSnapshot.objects.filter(version=held.version, published_at=held.published_at)
+    return not ours.exists()
 
 
 def deltas_since_whole() -> int:
@@ -77,8 +107,10 @@ def deltas_since_whole() -> int:
 
 
 def is_due(newest: PublishedSnapshot, now: datetime) -> bool:
-    """Whether the registry may say something else by now."""
-    return PendingChange.objects.exists() or _came_of_age(newest, now)
+    """Whether the registry may say something else by now, or says it in another schema."""
+    return (
+        newest.schema_version != SCHEMA_VERSION or PendingChange.objects.exists() or _came_of_age(newest, now)
+    )
 
 
 def content_digest(content: bytes) -> str:
@@ -96,10 +128,10 @@ def _came_of_age(newest: PublishedSnapshot, now: datetime) -> bool:
     )
 
 
-def _may_be_delta(newest: PublishedSnapshot, named: Collection[UUID], now: datetime, *, above: int) -> bool:
+def _may_be_delta(newest: PublishedSnapshot, named: Collection[UUID], now: datetime) -> bool:
     return (
         0 < len(named) <= MAX_TENANTS
-        and newest.version >= above
+        and newest.schema_version == SCHEMA_VERSION
         and now > newest.published_at
         and not _came_of_age(newest, now)
     )
@@ -121,6 +153,7 @@ def _store_delta(now: datetime, newest: PublishedSnapshot, named: Collection[UUI
         published_at=now,
         checked_at=now,
         digest=hashlib.sha256(delta).hexdigest(),
+        schema_version=SCHEMA_VERSION,
         delta=delta,
     )
 
@@ -129,14 +162,24 @@ def _store_whole(now: datetime, newest: PublishedSnapshot | None, *, above: int)
     snapshot = assemble(now=now, version=max(newest.version if newest else 0, above) + 1)
     content = encode_snapshot(snapshot)
     digest = content_digest(content)
-    if newest is not None and newest.digest == digest and newest.version >= above:
-        PublishedSnapshot.objects.filter(pk=newest.pk).update(checked_at=now)
-        return Stored(newest, changed=False)
+    known = newest is not None and (newest.digest, newest.schema_version) == (digest, SCHEMA_VERSION)
+    if newest is not None and known and not above:
+        return _unchanged(newest, now)
     _forget_older()
     made = PublishedSnapshot.objects.create(
-        version=snapshot.version, published_at=now, checked_at=now, digest=digest, content=content
+        version=snapshot.version,
+        published_at=now,
+        checked_at=now,
+        digest=digest,
+        schema_version=SCHEMA_VERSION,
+        content=content,
     )
     return Stored(made, changed=True)
+
+
+def _unchanged(newest: PublishedSnapshot, now: datetime) -> Stored:
+    PublishedSnapshot.objects.filter(pk=newest.pk).update(checked_at=now)
+    return Stored(newest, changed=False)
 
 
 def _forget_older() -> None:
@@ -151,7 +194,13 @@ def _serialise() -> None:
     LOCK TABLE takes no snapshot of the data, so the first SELECT after it fixes the moment that the
     whole transaction sees. An advisory lock would fix it before the wait, and lose updates.
     """
+    _see_one_moment()
     with connection.cursor() as cursor:
-        if len(connection.savepoint_ids) == 0:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("LOCK TABLE snapshots_publishedsnapshot IN EXCLUSIVE MODE")
+
+
+def _see_one_moment() -> None:
+    """In the whole transaction, that of its first SELECT."""
+    if len(connection.savepoint_ids) == 0:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")

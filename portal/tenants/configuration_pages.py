@@ -17,7 +17,7 @@ from portal.core.words import count
 from portal.snapshots.admin import publishing
 from portal.tenants import configurations, selectors
 from portal.tenants.change_words import change_title, readable_lines, sentences
-from portal.tenants.draft_form import DraftForm, draft_initial
+from portal.tenants.draft_form import DraftForm, SeenForm, draft_initial
 from portal.tenants.errors import TenantError
 from portal.tenants.models import ConfigurationState, Tenant, TenantConfiguration
 from portal.tenants.tabs import CONFIGURATION, show_tab, tenant_for
@@ -70,6 +70,7 @@ class ConfigurationPages:
         draft = configurations.draft_of(tenant)
         start = draft or configurations.published(tenant)
         initial = draft_initial(start.content if start else {}, draft.note if draft else "")
+        now_seen = initial["seen"] = configurations.state_digest(draft)
         form = DraftForm(request.POST or None, initial=initial)
         if form.is_valid():
             try:
@@ -79,9 +80,12 @@ class ConfigurationPages:
                     note=form.cleaned_data["note"],
                     now=clock.now(),
                     user=_user(request),
+                    seen=form.cleaned_data["seen"] or None,
                 )
             except ValidationError as error:
                 form.refuse(error)
+            except TenantError as error:
+                form.stale(f"{error.message} Below is yours; saved again, it replaces theirs.", now_seen)
             else:
                 self.log_change(request, tenant, f"Draft {saved.number} of the configuration saved.")  # type: ignore[attr-defined]
                 messages.success(
@@ -104,12 +108,15 @@ class ConfigurationPages:
         draft = configurations.draft_of(tenant)
         if draft is None:
             return _nothing(request, tenant, "There is no draft to publish. Edit one first.")
-        changes = _changes(tenant, configurations.published(tenant), draft)
+        in_force = configurations.published(tenant)
+        changes = _changes(tenant, in_force, draft)
         if request.method == "POST":
             return self._do(
                 request,
                 tenant,
-                lambda: configurations.publish(draft=draft, now=clock.now(), user=_user(request)),
+                lambda: configurations.publish(
+                    draft=draft, now=clock.now(), user=_user(request), seen=request.POST.get("seen", "")
+                ),
                 "is published: new requests follow it from now on.",
             )
         question = Question(
@@ -117,6 +124,7 @@ class ConfigurationPages:
             button="Publish",
             back=_back(tenant),
             says=(_what_happens(tenant, draft.number), *(sentences(changes) or ("Nothing differs.",))),
+            form=SeenForm(initial={"seen": configurations.state_digest(in_force, draft)}),
         )
         return ask(self, request, question)  # type: ignore[arg-type]
 
@@ -169,6 +177,8 @@ class ConfigurationPages:
                 self.log_change(request, tenant, f"Configuration {done.number} {words}")  # type: ignore[attr-defined]
         except TenantError as error:
             messages.error(request, error.message)
+            if error.code == "draft_changed":
+                return HttpResponseRedirect(request.path)
         except ValidationError as error:
             messages.error(request, "It cannot be published: " + "; ".join(error.messages))
         else:

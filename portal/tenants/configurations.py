@@ -4,7 +4,9 @@ Published content never changes (the database refuses it too); a roll back publi
 version, so that numbers only rise.
 """
 
+import json
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -49,13 +51,33 @@ def _parts(
     )
 
 
+def state_digest(*configurations: TenantConfiguration | None) -> str:
+    """Says whether what somebody looked at is still so."""
+    seen = [one and [one.number, one.content, one.note] for one in configurations]
+    return sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+
+
 @transaction.atomic
 def save_draft(
-    *, tenant: Tenant, content: dict[str, Any], now: datetime, user: User | None, note: str = ""
+    *,
+    tenant: Tenant,
+    content: dict[str, Any],
+    now: datetime,
+    user: User | None,
+    note: str = "",
+    seen: str | None = None,
 ) -> TenantConfiguration:
-    """The tenant's draft, made if there is none, holds ``content`` now. Raises ``ValidationError``."""
+    """The tenant's draft, made if there is none, holds ``content`` now.
+
+    ``seen``: the ``state_digest`` of the draft that was edited. Raises ``ValidationError``, or
+    ``TenantError`` ``draft_changed`` where it is another by now.
+    """
     _lock(tenant)
-    draft = draft_of(tenant) or TenantConfiguration(tenant=tenant, number=_next_number(tenant))
+    before = draft_of(tenant)
+    if seen is not None and seen != state_digest(before):
+        message = "Somebody else changed this draft meanwhile, so yours was not saved."
+        raise TenantError(message, code="draft_changed")
+    draft = before or TenantConfiguration(tenant=tenant, number=_next_number(tenant))
     draft.content, draft.note, draft.created_at, draft.created_by = content, note, now, user
     draft.full_clean()
     draft.save()
@@ -69,10 +91,19 @@ def discard_draft(*, draft: TenantConfiguration) -> None:
 
 
 @transaction.atomic
-def publish(*, draft: TenantConfiguration, now: datetime, user: User | None) -> TenantConfiguration:
-    """Gateways take it from now on. Raises ``TenantError`` unless it is a draft."""
+def publish(
+    *, draft: TenantConfiguration, now: datetime, user: User | None, seen: str | None = None
+) -> TenantConfiguration:
+    """Gateways take it from now on. Raises ``TenantError`` unless it is a draft.
+
+    ``seen``: the ``state_digest`` of what was in force and of the draft, as they were looked at; if either is
+    another by now, ``TenantError`` ``draft_changed``.
+    """
     draft = _locked(draft)
     require_draft(draft)
+    if seen is not None and seen != state_digest(published(draft.tenant), draft):
+        message = "The draft, or what is in force, changed after this page was shown. Look at it again."
+        raise TenantError(message, code="draft_changed")
     if draft.number <= _last_published_number(draft.tenant):
         draft.number = _next_number(draft.tenant)
     _put_in_force(draft, now, user)

@@ -29,9 +29,16 @@ _ENDPOINT_WORDS = {
 }
 
 
+class SeenForm(forms.Form):
+    """What a page showed, so that nothing else is done than what was looked at."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
 class DraftForm(PolicyForm):
     """``content()`` is what the service takes; what that refuses is put at its field by ``refuse``."""
 
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
     note = forms.CharField(
         max_length=300,
         required=False,
@@ -138,6 +145,12 @@ class DraftForm(PolicyForm):
             if given := {end: value for end, value in ends.items() if value is not None}:
                 found[name] = given
         return found
+
+    def stale(self, message: str, seen: str) -> None:
+        """Shows it again; it is saved over the draft of which ``seen`` is the digest."""
+        self.add_error(None, message)
+        self.data = self.data.copy()  # type: ignore[attr-defined]
+        self.data["seen"] = seen  # type: ignore[index]
 
     def refuse(self, error: ValidationError) -> None:
         """Each message at the field that it speaks of."""

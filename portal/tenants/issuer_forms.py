@@ -26,6 +26,7 @@ _FIELD_OF = {
     "issuer_secret_missing": "secret",
     "issuer_secret_short": "secret",
     "issuer_keys_missing": "jwks_url",
+    "issuer_keys_fetched": "jwks",
 }
 SECRET_HELP = "At least 32 bytes for HS256, 48 for HS384, 64 for HS512. Kept sealed and never shown."  # noqa: S105
 _HELP = {
@@ -75,6 +76,15 @@ class IssuerForm(LimitsForm):
         for name, words in _HELP.items():
             if name in self.fields:
                 self.fields[name].help_text = words
+        if self.instance.jwks_url and "jwks" in self.fields:
+            self._leave_keys_to_the_address()
+
+    def _leave_keys_to_the_address(self) -> None:
+        """What was read stands on the page already; here it would come back when the form is saved late."""
+        self.initial["jwks"] = []
+        if self["jwks_url"].value():
+            self.fields["jwks"].widget.attrs["readonly"] = True
+            self.fields["jwks"].help_text = "Read from the address. To give them here, empty the address."
 
     def clean_jwks(self) -> list[Any]:
         return self.cleaned_data.get("jwks") or []
@@ -98,11 +108,17 @@ class IssuerForm(LimitsForm):
     def do(self, *, now: datetime, user: Any, change: bool) -> TokenIssuer:
         """Through the service. Raises ``TenantError`` or ``ValidationError``."""
         values = {name: self.cleaned_data[name] for name in self.fields if name in self.cleaned_data}
-        secret = values.pop("secret", "")
         if change:
-            values.pop("tenant", None)
-            return issuers.change_issuer(self.instance, **values)
+            return issuers.change_issuer(self.instance, **self._changes(values))
+        secret = values.pop("secret", "")
         return issuers.create_issuer(now=now, user=user, secret=secret, **values)
+
+    def _changes(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Only what a person changed, so that saving undoes nothing that was done meanwhile."""
+        changed = {name: values[name] for name in self.changed_data if name in values}
+        if values.get("jwks_url"):
+            changed.pop("jwks", None)
+        return {name: value for name, value in changed.items() if name not in {"tenant", "secret"}}
 
     def _say(self, error: forms.ValidationError) -> None:
         for field, found in error.update_error_dict({}).items():

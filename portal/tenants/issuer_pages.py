@@ -64,9 +64,12 @@ class TokenIssuerAdmin(ConsoleAdmin):
             },
         ),
         (
-            "Limits of each subject",
+            "Limits of all its tokens together",
             {
-                "description": "Of every token subject by itself, beside the app's and the tenant's.",
+                "description": (
+                    "All subjects share them, beside the app's and the tenant's limits. What each subject "
+                    "may use by itself is set in the tier, for each end user."
+                ),
                 "fields": LIMIT_ROWS,
             },
         ),

@@ -1,25 +1,31 @@
 """Token issuers: who signs JWTs for a tenant, with which keys."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import Q
+from django.db import models, transaction
+from django.db.models import ExpressionWrapper, F, Q, Value
+from django.db.models.lookups import LessThanOrEqual
 
 from portal.snapshots.services import publish_after_commit
 from portal.tenants.errors import TenantError
 from portal.tenants.jwks import Allowed, fetch_jwks
 from portal.tenants.models import App, Tenant, TokenIssuer
-from portal.tenants.sealing import seal_secret
+from portal.tenants.sealing import open_secrets, seal_secret
 from portal.tenants.validators import SHARED_SECRET_ALGORITHMS
 
 logger = logging.getLogger(__name__)
 
 REFRESH_EVERY = timedelta(minutes=5)
+REFRESH_AT_LEAST_EVERY = timedelta(hours=1)
+REFRESH_UNANSWERED_EVERY = timedelta(minutes=15)
+REFRESH_SECONDS = 20.0
+"""Of one run. Beyond it, the address that is being asked takes its own seconds (``jwks``)."""
 SECRETS_KEPT = 2
 """The new one, and the one before it until the next rotation or ``forget_old_secret``."""
 _DIGEST_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -73,12 +79,20 @@ def create_issuer(
 def change_issuer(issuer: TokenIssuer, /, **changes: Any) -> TokenIssuer:
     """Change some of its fields, ``issuer`` (iss) too; secrets have ``rotate_secret``.
 
-    Raises as ``create_issuer``.
+    With another address the keys of the one before are gone. Raises as ``create_issuer``.
     """
     issuer = _locked(issuer)
-    if "jwks_url" in changes and changes["jwks_url"] != issuer.jwks_url:
+    address = changes.get("jwks_url", issuer.jwks_url)
+    if address and changes.get("jwks", issuer.jwks) != issuer.jwks:
+        message = "The public keys are read from the address: leave one of the two empty."
+        raise TenantError(message, code="issuer_keys_fetched")
+    if address != issuer.jwks_url:
+        if changes.get("jwks", issuer.jwks) == issuer.jwks:
+            changes["jwks"] = []
         issuer.jwks_checked_at = issuer.jwks_fetched_at = None
         issuer.jwks_error = ""
+    if set(changes.get("algorithms", ())) - set(issuer.algorithms):
+        _require_long_secrets(issuer, changes["algorithms"])
     _set(issuer, changes)
     _check(issuer)
     issuer.save()
@@ -131,14 +145,39 @@ def refresh_jwks(*, issuer: TokenIssuer, now: datetime) -> TokenIssuer:
     return _note(issuer, now, keys=keys)
 
 
-def refresh_due_jwks(now: datetime) -> int:
-    """Those that were not looked at for ``REFRESH_EVERY``; how many keys changed."""
-    due = Q(jwks_checked_at__isnull=True) | Q(jwks_checked_at__lte=now - REFRESH_EVERY)
+def refresh_due_jwks(now: datetime, *, elapsed: Callable[[], float] = monotonic) -> int:
+    """Of those that are due, as many as ``REFRESH_SECONDS`` allow; how many keys changed.
+
+    Each is claimed by noting ``now`` before its address is asked: runs beside each other share the work.
+    """
+    until = elapsed() + REFRESH_SECONDS
     changed = 0
-    for issuer in TokenIssuer.objects.filter(due, active=True).exclude(jwks_url="").order_by("pk"):
+    while elapsed() < until and (issuer := _claim_due(now)):
         before = issuer.jwks
         changed += refresh_jwks(issuer=issuer, now=now).jwks != before
     return changed
+
+
+@transaction.atomic
+def _claim_due(now: datetime) -> TokenIssuer | None:
+    """The one that waited longest."""
+    waiting = TokenIssuer.objects.filter(_due(now), active=True).exclude(jwks_url="")
+    waiting = waiting.select_for_update(of=("self",), skip_locked=True)
+    issuer = waiting.order_by(F("jwks_checked_at").asc(nulls_first=True), "pk").first()
+    if issuer:
+        issuer.jwks_checked_at = now
+        issuer.save(update_fields=["jwks_checked_at"])
+    return issuer
+
+
+def _due(now: datetime) -> Q:
+    """After a failure it waits for as long as its keys were old then, within bounds."""
+    checked = "jwks_checked_at"
+    answered = Q(jwks_error="")
+    old = ExpressionWrapper(F(checked) + (F(checked) - F("jwks_fetched_at")), models.DateTimeField())
+    failed = Q(jwks_fetched_at__isnull=True, jwks_checked_at__lte=now - REFRESH_UNANSWERED_EVERY)
+    failed |= Q(LessThanOrEqual(old, Value(now))) | Q(jwks_checked_at__lte=now - REFRESH_AT_LEAST_EVERY)
+    return Q(jwks_checked_at__isnull=True) | Q(jwks_checked_at__lte=now - REFRESH_EVERY) & (answered | failed)
 
 
 def _allowed() -> Allowed:
@@ -191,6 +230,18 @@ def _check(issuer: TokenIssuer) -> None:
     if not shared and not (issuer.jwks or issuer.jwks_url):
         message = "Give the public keys, or the https address where they are."
         raise TenantError(message, code="issuer_keys_missing")
+
+
+def _require_long_secrets(issuer: TokenIssuer, algorithms: Sequence[str]) -> None:
+    """All that are taken, the previous one too: RFC 7518, 3.2."""
+    least = max((_DIGEST_BYTES.get(name, 0) for name in algorithms), default=0)
+    secrets = open_secrets(issuer.sealed_secrets, tenant_id=issuer.tenant_id) if least else []
+    if any(len(secret.encode()) < least for secret in secrets):
+        message = (
+            f"A secret for {', '.join(algorithms)} has at least {least} bytes, and this issuer takes a "
+            "shorter one. Rotate to a longer one first, without keeping the previous."
+        )
+        raise TenantError(message, code="issuer_secret_short")
 
 
 def _put_secret(issuer: TokenIssuer, secret: str) -> None:

@@ -12,7 +12,8 @@ import socket
 import ssl
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from threading import Timer
+from queue import Empty, Queue
+from threading import Thread, Timer
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,7 +24,11 @@ from portal.tenants.validators import validate_jwks
 
 MAX_BYTES = 256 * 1024
 TOTAL_SECONDS = 5.0
+LOOK_UP_SECONDS = 5.0
 _OK = 200
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_IPV4_AT_THE_END = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,7 @@ def _address(parts: SplitResult, allowed: Allowed) -> str:
         raise TenantError(message, code="jwks_url_invalid")
     try:
         port = parts.port or _default_port(parts)
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        found = _look_up(parts.hostname, port)
     except (OSError, ValueError, UnicodeError) as error:
         message = "The host of this address is not known."
         raise TenantError(message, code="jwks_unreachable") from error
@@ -68,10 +73,42 @@ def _address(parts: SplitResult, allowed: Allowed) -> str:
     return str(addresses[0])
 
 
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Also for IPv4 in an IPv6 address."""
-    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
-    return bool(inner.is_global and not inner.is_multicast)
+def _look_up(host: str, port: int) -> list[Any]:
+    """``getaddrinfo`` knows no time limit, so it is waited for from outside. Raises as it does."""
+    answers: Queue[Any] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, ValueError) as error:  # UnicodeError is a ValueError
+            answers.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=LOOK_UP_SECONDS)
+    except Empty as error:
+        raise TimeoutError from error
+    if isinstance(answer, Exception):
+        raise answer
+    return list(answer)
+
+
+def _is_public(address: _Address) -> bool:
+    """Also for IPv4 in an IPv6 address. ``fec0::/10`` was private once, and old networks use it still."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local or address in _LOCAL_NAT64:
+            return False
+        address = _inside(address)
+    return address.is_global and not address.is_multicast
+
+
+def _inside(address: ipaddress.IPv6Address) -> _Address:
+    """The IPv4 address that it stands for: mapped, 6to4, NAT64 (RFC 6052), compatible (RFC 4291, 2.5.5.1)."""
+    if found := address.ipv4_mapped or address.sixtofour:
+        return found
+    if any(address in network for network in _IPV4_AT_THE_END):
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def _default_port(parts: SplitResult) -> int:

@@ -100,10 +100,9 @@ def tenant_bars(
             continue
         raised = raises.get(one.name)
         value, source = one.value, sources[one.source]
-        if raised is not None:
-            usual = "not limited" if one.value is None else text(one.name, one.value, currency)
+        if raised is not None and value is not None and raised.value > value:
+            source = f"raised until {raised.until:%d %b %H:%M} UTC, usually {text(one.name, value, currency)}"
             value = raised.value
-            source = f"raised until {raised.until:%d %b %H:%M} UTC, usually {usual}"
         bars.append(_bar(one.name, value, used, source, currency, refused.get(one.name)))
     return bars
 

@@ -5,13 +5,14 @@ Pure: knows no database. Empty (None) means "not limited here".
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from gateway_hooks.contract.snapshot import Limits
 
 MICRO = 1_000_000
 MIB = 1 << 20
 Source = Literal["tenant", "tier", "none"]
+_Number = TypeVar("_Number", int, Decimal)
 
 
 class LimitValues(Protocol):
@@ -85,6 +86,11 @@ def own_limits(owner: LimitValues) -> Limits:
         owner.daily_spend_limit,
         owner.monthly_spend_limit,
     )
+
+
+def raised_to(usual: _Number | None, value: _Number | None) -> _Number | None:
+    """What holds while a raise to ``value`` is in force: it never lowers, and no limit stays none."""
+    return usual if usual is None or value is None else max(usual, value)
 
 
 def one_limit(name: str, value: Decimal) -> Limits:

@@ -187,7 +187,7 @@ class LimitRaise(models.Model):
 
 
 class TokenIssuer(LimitFields):
-    """Who signs tokens (JWT) for a tenant. Its limits hold for each subject of its tokens.
+    """Who signs tokens (JWT) for a tenant. Its limits hold for all its tokens together.
 
     ``jwks`` are public keys; shared secrets stand sealed in ``sealed_secrets``, the newest first.
     """

@@ -54,7 +54,10 @@ class TierAdmin(PublishingAdmin, ConsoleAdmin):
         (
             "Each end user",
             {
-                "description": "Of those whom a tenant's app names, or the subjects of its tokens.",
+                "description": (
+                    "Of those whom a tenant's app names, or the subjects of its tokens. What each spent is "
+                    "counted in Redis alone: should it lose its data, their money starts at nothing again."
+                ),
                 "fields": (
                     ("end_user_requests_per_minute", "end_user_tokens_per_minute"),
                     "end_user_daily_spend_limit",

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -128,6 +129,11 @@ class OwnRedis:
                 return bool(client.ping())
             except redis.ConnectionError:
                 return False
+
+    def hang(self) -> None:
+        """Connections stay, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         if self._process is not None:

@@ -149,7 +149,7 @@ def test_messages_are_masked_and_restored(guest: Guest, *, stream: bool):
     guest.script(**SCRIPT, tool_calls=CALLS, by=3, cut=5)
     asked: dict[str, Any] = {
         "model": "support",
-        "max_tokens": 50,
+        "max_tokens": 500,  # the script speaks in pieces of three characters
         "system": f"You serve {EMAIL}.",
         "messages": [{"role": "user", "content": TEXT}],
         "tools": [{"name": name, "input_schema": PARAMETERS} for name in ("send", "look")],

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.snapshot import encode_snapshot
 from gateway_hooks.contract.snapshot_delta import SnapshotDelta, TenantPart, encode_delta
-from gateway_hooks.snapshot_store import SnapshotStore, catch_up, write_atomically
+from gateway_hooks.snapshot_store import SnapshotStore, _Unsaved, catch_up, write_atomically
 from tests.gateway_hooks.processes import OwnRedis
 from tests.gateway_hooks.world import NOW, api_key, snapshot, tenant
 
@@ -149,7 +149,7 @@ def test_a_restart_follows_the_deltas_on_disk_however_often_they_stand_there(tmp
     for _process in range(2):
         twin = store(tmp_path)
         twin.offer(full(1, "abc"))
-        twin._whole = None
+        twin._unsaved = _Unsaved()
         twin.offer_deltas([delta(1, 2, **gone("a")), delta(2, 3, **gone("b"))])
         twin.save()
     with (tmp_path / "snapshot.deltas").open("ab") as file:

@@ -5,7 +5,8 @@ from typing import Any
 from gateway_hooks.gateway.masking.mask import Key, Mask
 
 _REASONING = ("reasoning_content", "reasoning")
-_FIELDS = ("content", *_REASONING, "refusal")
+_CONTENT = "content"
+_FIELDS = (_CONTENT, *_REASONING, "refusal")
 _TEXT, _TOOL = "text", "tool"
 _HEAD = frozenset({"id", "object", "created", "model"})
 
@@ -52,7 +53,8 @@ class Chunks:
     def _delta(self, choice: dict[str, Any], delta: dict[str, Any], index: int) -> None:
         for name in _FIELDS:
             if isinstance(delta.get(name), str):
-                delta[name] = self._mask.strand((index, name)).feed(delta[name])
+                is_json = name == _CONTENT and self._mask.json_content
+                delta[name] = self._mask.strand((index, name), is_json=is_json).feed(delta[name])
         for call in delta.get("tool_calls") or ():
             function = call.get("function") or {}
             if isinstance(function.get("arguments"), str):

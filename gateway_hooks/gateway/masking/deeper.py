@@ -1,15 +1,17 @@
 """The deeper tier's share: names and places, in plain texts where they stand, in JSON by their value."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway_hooks.pii.errors import PiiError
-from gateway_hooks.pii.json_text import JsonText, Leaf, leaves
+from gateway_hooks.pii.json_text import JsonText, leaves
 from gateway_hooks.pii.spans import Span
 
 Found = Sequence[Sequence[Span]]
 PATIENCE = 2.0
 """Seconds; after it the request is refused."""
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 class Deeper(Protocol):
@@ -32,13 +34,16 @@ class Marked(NamedTuple):
 
 
 async def marked(deeper: Deeper | None, texts: list[str], entities: frozenset[str]) -> Marked:
-    """Raises ``PiiError``: without the tier that the policy asks for nothing may pass."""
+    """Raises ``PiiError``: without the tier that the policy asks for no word may pass."""
+    parsed = [leaves(text) if isinstance(text, JsonText) else None for text in texts]
+    plain = [str(text) if inner is None else "" for text, inner in zip(texts, parsed, strict=True)]
+    inside = [leaf.text for inner in parsed for leaf in inner or () if leaf.quoted]
+    if not any(map(_LETTER.search, (*plain, *inside))):
+        return Marked(texts, [[] for _ in texts])
     if deeper is None:
         message = "the deeper tier is not running"
         raise PiiError(message)
-    inside = [leaf.text for text in texts for leaf in _leaves(text) if leaf.quoted]
-    found = await deeper.detect([*map(str, texts), *inside], entities, PATIENCE)
-    own = [[] if isinstance(text, JsonText) else spans for text, spans in zip(texts, found, strict=False)]
+    found = await deeper.detect([*plain, *inside], entities, PATIENCE)
     values = [
         (text[span.start : span.end], span.entity)
         for text, spans in zip(inside, found[len(texts) :], strict=True)
@@ -46,9 +51,5 @@ async def marked(deeper: Deeper | None, texts: list[str], entities: frozenset[st
     ]
     return Marked(
         [*texts, *(value for value, _ in values)],
-        [*own, *([Span(0, len(value), entity)] for value, entity in values)],
+        [*found[: len(texts)], *([Span(0, len(value), entity)] for value, entity in values)],
     )
-
-
-def _leaves(text: str) -> list[Leaf]:
-    return (leaves(text) or []) if isinstance(text, JsonText) else []

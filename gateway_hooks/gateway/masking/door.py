@@ -1,5 +1,6 @@
 """Where a request's texts are masked: once, after all checks, before anything is counted or sent."""
 
+import asyncio
 from typing import Any
 
 from gateway_hooks.contract.pii import PiiPolicy
@@ -7,7 +8,8 @@ from gateway_hooks.gateway.body.endpoints import EndpointName
 from gateway_hooks.gateway.masking.deeper import Deeper, Marked, marked
 from gateway_hooks.gateway.masking.mask import Mask
 from gateway_hooks.gateway.masking.policies import KEPT, Policies, tenant_key
-from gateway_hooks.gateway.masking.request import filled, refused, texts_of
+from gateway_hooks.gateway.masking.request import asks_json, collected, filled, refused
+from gateway_hooks.gateway.masking.seams import over_seams
 from gateway_hooks.pii.masker import Masker
 from gateway_hooks.pii.policy import CompiledPolicy
 
@@ -44,11 +46,25 @@ class Masking:
         self, endpoint: EndpointName, fields: dict[str, Any], compiled: CompiledPolicy, key: bytes
     ) -> tuple[dict[str, Any], Mask]:
         masker = Masker(compiled, key)
-        texts = texts_of(endpoint, fields)
-        marks = await marked(self._deeper, texts, compiled.ner) if compiled.ner else Marked(texts, [])
+        texts, groups = collected(endpoint, fields)
+        marks = (
+            await marked(self._deeper, texts, compiled.ner)
+            if compiled.ner
+            else Marked(texts, [[] for _ in texts])
+        )
+        for placed in over_seams(texts, groups, compiled):
+            if placed is None:
+                await asyncio.sleep(0)
+            else:
+                marks.found[placed[0]].append(placed[1])
         if sum(map(len, marks.texts)) <= AT_ONCE:
-            masked = masker.mask_texts(marks.texts, marks.found or None)
+            masked = masker.mask_texts(marks.texts, marks.found)
         else:
-            masked = await masker.mask_texts_async(marks.texts, marks.found or None)
-        mask = Mask(masker.mapping, masker.counts, (compiled, key) if compiled.completions else None)
+            masked = await masker.mask_texts_async(marks.texts, marks.found)
+        mask = Mask(
+            masker.mapping,
+            masker.counts,
+            (compiled, key) if compiled.completions else None,
+            json_content=asks_json(endpoint, fields),
+        )
         return filled(endpoint, fields, texts, masked[: len(texts)]), mask

@@ -7,6 +7,7 @@ from gateway_hooks.gateway.masking.documents import readable
 from gateway_hooks.gateway.masking.mask import Mask
 
 _DELTA, _DONE = ".delta", ".done"
+_CONTENT = "response.output_text.delta"
 _ITEM_DONE = "response.output_item.done"
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _PLACE = ("output_index", "content_index", "summary_index", "item_id")
@@ -42,7 +43,8 @@ class Items:
             *(event.get(name) for name in _PLACE[1:]),
         )
         self._frames[key] = {"type": kind, **{name: event[name] for name in _PLACE if name in event}}
-        event["delta"] = self._mask.strand(key, is_json="arguments" in kind).feed(event["delta"])
+        is_json = "arguments" in kind or (kind == _CONTENT and self._mask.json_content)
+        event["delta"] = self._mask.strand(key, is_json=is_json).feed(event["delta"])
         if self._mask.own is not None and "logprobs" in event:
             event["logprobs"] = []
         return event

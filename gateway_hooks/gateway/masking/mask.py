@@ -48,7 +48,8 @@ class Mask:
     """On the ticket from the masking of its body to its end.
 
     ``mapping`` is placeholder -> value, ``counts`` values by entity. ``own`` is policy and tenant key,
-    if what the model writes itself is to be masked, too.
+    if what the model writes itself is to be masked, too. ``json_content``: the request asked for JSON, so
+    the model's contents are JSON documents.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class Mask:
         mapping: Mapping[str, str],
         counts: Mapping[str, int],
         own: tuple[CompiledPolicy, bytes] | None = None,
+        *,
+        json_content: bool = False,
     ) -> None:
+        self.json_content = json_content
         self.mapping = dict(mapping)
         self.counts = Counter(counts)
         self.own = None if own is None else Own(*own, self.counts)
@@ -92,7 +96,9 @@ class Mask:
 
     def uncounted(self) -> "Mask":
         """For texts that come a second time."""
-        return self if self.own is None else Mask(self.mapping, {}, self.own[:2])
+        if self.own is None:
+            return self
+        return Mask(self.mapping, {}, self.own[:2], json_content=self.json_content)
 
     def whole(self, text: str, *, is_json: bool = False) -> str:
         """A text at once. Nothing in it is kept."""

@@ -1,7 +1,10 @@
 """How texts lie in JSON: a shape shows each text below a value to a visitor and puts back what it returns."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
+
+from gateway_hooks.pii.json_text import LEAST_DIGITS, number_text
 
 
 class Visit(Protocol):
@@ -18,6 +21,9 @@ class Visit(Protocol):
 
     def fixed(self, text: str) -> None:
         """A name that both sides must know: it cannot be another."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Texts seen within follow each other in the prompt: a value may begin in one and end in the next."""
 
 
 Shape = Callable[[Visit, Any], Any]
@@ -41,9 +47,11 @@ def plain(_visit: Visit, value: Any) -> Any:
 
 
 def fixed(visit: Visit, value: Any) -> Any:
-    """Every key and text below ``value`` must stay as it is."""
+    """Every key, text and number below ``value`` must stay as it is."""
     if isinstance(value, str):
         visit.fixed(value)
+    elif is_long_number(value):
+        visit.fixed(number_text(repr(value)))
     elif isinstance(value, list):
         for entry in value:
             fixed(visit, entry)
@@ -61,6 +69,14 @@ def each(shape: Shape) -> Shape:
     return entries
 
 
+def together(shape: Shape) -> Shape:
+    def entries(visit: Visit, value: Any) -> Any:
+        with visit.together():
+            return shape(visit, value)
+
+    return entries
+
+
 def members(**shapes: Shape) -> Shape:
     """An object. A member not named here must hold nothing to mask, so that nothing passes by being new."""
 
@@ -72,6 +88,14 @@ def members(**shapes: Shape) -> Shape:
 
 _SPOKEN = frozenset({"title", "description", "$comment", "default", "example", "examples", "enum", "const"})
 """Of a JSON schema: what a model reads as text. The rest is its frame."""
+_LONG = 10 ** (LEAST_DIGITS - 1)
+
+
+def is_long_number(value: Any) -> bool:
+    """Whether its digits could be a value."""
+    if isinstance(value, float):
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LONG
 
 
 def schema(visit: Visit, value: Any) -> Any:

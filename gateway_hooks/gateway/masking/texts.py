@@ -2,7 +2,8 @@
 
 Masked: contents of all roles, reasoning, tool arguments and results, system texts, prompts, inputs, stop
 strings, descriptions, schema texts. Names of functions, tools and schemas are agreed between client and
-model, so they pass only if there is nothing to mask in them. Ids are opaque and pass as they are.
+model, so they pass only if there is nothing to mask in them. Ids of calls are texts like others: the same
+id becomes the same one in all its places.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from gateway_hooks.gateway.masking.shapes import (
     plain,
     schema,
     text,
+    together,
 )
 
 
@@ -33,7 +35,7 @@ def _result(visit: Visit, value: Any) -> Any:
     return (
         visit.json_text(value)
         if isinstance(value, str)
-        else each(members(type=plain, text=json_text))(visit, value)
+        else together(each(members(type=plain, text=json_text)))(visit, value)
     )
 
 
@@ -41,7 +43,7 @@ def _message(visit: Visit, value: dict[str, Any]) -> Any:
     return (_TOOL_MESSAGE if value.get("role") == "tool" else _MESSAGE)(visit, value)
 
 
-_parts = each(members(type=plain, text=text))
+_parts = together(each(members(type=plain, text=text)))
 
 
 def _tokens_or_text(visit: Visit, value: Any) -> Any:
@@ -52,13 +54,13 @@ def _tokens_or_text(visit: Visit, value: Any) -> Any:
     raise GatewayError(Code.PII_UNMASKABLE, message)
 
 
-_CALL = members(id=plain, type=plain, function=members(name=fixed, arguments=json_text))
+_CALL = members(id=text, type=plain, function=members(name=fixed, arguments=json_text))
 _SAID: dict[str, Shape] = {
     "role": plain,
     "name": text,
     "reasoning_content": text,
     "tool_calls": each(_CALL),
-    "tool_call_id": plain,
+    "tool_call_id": text,
 }
 _MESSAGE = members(**_SAID, content=_content)
 _TOOL_MESSAGE = members(**{**_SAID, "name": fixed}, content=_result)
@@ -83,7 +85,7 @@ def _input(visit: Visit, value: Any) -> Any:
     return visit.text(value) if isinstance(value, str) else each(_item)(visit, value)
 
 
-_IDS: dict[str, Shape] = dict.fromkeys(("type", "role", "id", "call_id", "status"), plain)
+_IDS: dict[str, Shape] = {"type": plain, "role": plain, "status": plain, "id": text, "call_id": text}
 _ITEMS = {
     "message": members(**_IDS, content=_content),
     "function_call": members(**_IDS, name=fixed, arguments=json_text),
@@ -92,13 +94,13 @@ _ITEMS = {
 
 
 def _blocks(visit: Visit, value: Any) -> Any:
-    return visit.text(value) if isinstance(value, str) else each(_block)(visit, value)
+    return visit.text(value) if isinstance(value, str) else together(each(_block))(visit, value)
 
 
 _block = members(
     type=plain,
-    id=plain,
-    tool_use_id=plain,
+    id=text,
+    tool_use_id=text,
     is_error=plain,
     name=fixed,
     text=text,

@@ -197,11 +197,10 @@ def test_the_name_of_a_field_says_what_its_value_is():
 
 
 def test_keys_that_hold_values_are_masked_too():
-    masker, (result,) = masked([JsonText('{"bob@example.com": 1, "ann@example.com": 2}')])
+    _, (result,) = masked([JsonText('{"bob@example.com": 1, "ann@example.com": 2}')])
 
     assert len(json.loads(result)) == 2
     assert "@" not in result
-    assert masker.mask_json({"bob@example.com": [1]}) == {next(iter(json.loads(result))): [1]}
 
 
 def test_broken_json_is_masked_as_plain_text():

@@ -63,6 +63,7 @@ def test_unknown_entities_actions_double_names_and_too_many_rules_are_refused():
         (PiiPolicy(entities={"US_SSN": "burn"}), "an action is one of"),
         (PiiPolicy(entities={}, patterns=(one, one)), "same name"),
         (PiiPolicy(entities={}, patterns=many), "more than"),
+        (PiiPolicy(entities={"PERSON": "block", "NRP": "allow"}), "deeper tier finds PERSON, and it is off"),
     ):
         with pytest.raises(PiiPolicyError, match=words):
             validate_policy(policy)

@@ -144,3 +144,28 @@ def test_all_that_were_there_share_one_question(tmp_path: Path, redis_client: "r
 
     assert asked <= 2
     assert [crashes(redis_client, one) for one in others] == [1] * 20
+
+
+def test_an_answer_clears_whoever_is_under_suspicion_and_asks_redis_for_nobody_else(
+    tmp_path: Path, redis_client: "redis.Redis"
+):
+    fields = {"model": "support"}
+
+    async def story() -> None:
+        door = RedisDoor(os.environ["REDIS_URL"], timeout=timedelta(seconds=2), pause=timedelta(seconds=1))
+        letters = DeadLetters(door, b"s" * 32)
+        watch = CrashWatch(letters, WorkerTable(tmp_path / "workers.json"), alive, clock=lambda: NOW)
+        one = ONE._replace(fingerprint=letters.fingerprint(ONE.tenant_id, "chat.completions", fields))
+        await letters.was_there(one, now=0.0)
+        await letters.crashed(one, at=NOW, now=0.0)
+        await letters.refresh(now=0.0)
+        watch.answered("tenant-other", "chat.completions", fields)
+        assert not watch._tasks
+        assert crashes(redis_client, one) == 1
+        watch.answered(ONE.tenant_id, "chat.completions", fields)
+        await asyncio.gather(*watch._tasks)
+        assert crashes(redis_client, one) == 0
+        await watch.close()
+        await door.close()
+
+    asyncio.run(story())

@@ -100,16 +100,30 @@ def test_another_body_tenant_endpoint_or_installation_has_another(change: dict[s
 
 @given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
 def test_of_two_scenes_at_most_one_is_guilty_and_was_at_both(first: set[str], second: set[str]):
-    guilty = [name for name in "abcdef" if is_guilty(name, [first, second])]
+    scenes = [{f"acme:{name}" for name in scene} for scene in (first, second)]
+
+    guilty = [name for name in "abcdef" if is_guilty(f"acme:{name}", scenes)]
 
     assert len(guilty) <= 1
     assert set(guilty) <= first & second
 
 
-def test_who_is_always_there_is_guilty_at_last_though_never_alone():
-    pair = {"a", "b"}
+@given(st.lists(st.sets(st.sampled_from(["acme:a", "acme:b", "acme:c"])), max_size=8))
+def test_whoever_was_never_without_strangers_is_never_guilty(scenes: list[set[str]]):
+    assert not is_guilty("other:ping", [{*scene, "other:ping"} for scene in scenes if scene])
 
-    assert [is_guilty("a", [pair] * count) for count in range(1, MAX_CRASHES + 1)] == [
+
+def test_alone_twice_is_guilty_whatever_crashed_beside_it_otherwise():
+    with_strangers = {"acme:a", "other:ping"}
+
+    assert is_guilty("acme:a", [{"acme:a"}, with_strangers, {"acme:a"}])
+    assert not is_guilty("acme:a", [{"acme:a"}, with_strangers])
+
+
+def test_who_is_always_there_is_guilty_at_last_though_never_alone():
+    pair = {"acme:a", "acme:b"}
+
+    assert [is_guilty("acme:a", [pair] * count) for count in range(1, MAX_CRASHES + 1)] == [
         *[False] * (MAX_CRASHES - 1),
         True,
     ]
@@ -156,6 +170,39 @@ def test_where_two_were_at_both_crashes_neither_is_condemned_until_they_part(red
 
     with clean(redis_client):
         assert asked(story) == [[False, False], [False, False], [True]]
+
+
+def test_a_stranger_that_was_there_every_time_is_not_condemned(redis_client: "redis.Redis"):
+    async def story(letters: DeadLetters) -> list[bool]:
+        condemned = []
+        for scene in range(1, MAX_CRASHES + 2):
+            ping = one_there("ping", scene, tenant_id="tenant-other")
+            await letters.was_there(ping, now=0.0)
+            await crash(letters, scene, f"varied-{scene}")
+            condemned.append(await letters.crashed(ping, at=NOW + timedelta(minutes=scene), now=0.0))
+        return condemned
+
+    with clean(redis_client):
+        assert not any(asked(story))
+        assert not redis_client.exists(DEAD_LETTERS)
+
+
+def test_whoever_was_answered_since_has_no_record(redis_client: "redis.Redis"):
+    async def answered(letters: DeadLetters) -> None:
+        assert letters.suspected(TENANT, CHAT, FIELDS) is None
+        await letters.refresh(now=0.0)
+        assert letters.suspected(TENANT, CHAT, {**FIELDS, "temperature": 1}) is None
+        print_ = letters.suspected(TENANT, CHAT, FIELDS)
+        assert print_ is not None
+        await letters.clear(TENANT, print_, now=0.0)
+        await letters.refresh(now=0.0)
+        assert letters.suspected(TENANT, CHAT, FIELDS) is None
+
+    print_ = fingerprint(SECRET, tenant_id=TENANT, endpoint=CHAT, fields=FIELDS)
+    with clean(redis_client):
+        for scene in range(1, MAX_CRASHES + 2):
+            assert asked(lambda letters, scene=scene: crash(letters, scene, print_)) == [False]
+            asked(answered)
 
 
 def test_the_list_is_known_everywhere_after_a_refresh_and_letting_go_too(redis_client: "redis.Redis"):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from rest_framework.test import APIClient
 
 from gateway_hooks.contract.dead_letters import (
@@ -17,6 +18,7 @@ from gateway_hooks.contract.dead_letters import (
 )
 from portal.adapters.models import Alias
 from portal.core import clock
+from portal.core.roles import ROLES
 from portal.snapshots.services import build_snapshot
 from portal.tenants.models import Tenant, TenantConfiguration, TokenIssuer
 from portal.tiers.models import Tier
@@ -221,6 +223,31 @@ def test_a_dead_letter_is_listed_and_released_once(
     assert (one["crashes"], one["workers"]) == (2, ["w1", "w2"])
     assert (released, again.status_code) == (204, 404)
     assert not redis_client.exists(suspect(letter.tenant_id, letter.fingerprint))
+
+
+def test_one_that_nobody_can_read_is_released_by_its_name_and_that_is_noted(
+    admin: APIClient, redis_client: "redis.Redis"
+) -> None:
+    redis_client.hset(DEAD_LETTERS, "a:b", b"junk")
+
+    shown = admin.get("/api/v1/dead-letters/a:b/")
+    released = admin.delete("/api/v1/dead-letters/a:b/").status_code
+
+    assert (shown.status_code, shown.json()["error"]["code"]) == (409, "dead_letter_invalid")
+    assert (released, redis_client.hexists(DEAD_LETTERS, "a:b")) == (204, False)
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == ["Dead letter a:b"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_what_dead_letters_do_not_offer_is_refused_for_every_role(as_role: Caller, role: str) -> None:
+    caller = as_role(role)
+
+    listed = caller.get("/api/v1/dead-letters/").status_code
+    options = caller.options("/api/v1/dead-letters/").status_code
+
+    assert caller.post("/api/v1/dead-letters/", {}, format="json").status_code == 405
+    assert (listed, options) in {(200, 200), (403, 403)}
 
 
 def test_dead_letters_are_for_operators_and_need_redis(

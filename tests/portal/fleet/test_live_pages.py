@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from gateway_hooks.contract import pool_keys
@@ -164,6 +165,7 @@ class TestTrouble:
         assert before
         assert not redis_client().hexists(DEAD_LETTERS, name)
         assert "no such dead letter" in text(again)
+        assert [entry.object_repr for entry in LogEntry.objects.all()] == [f"Dead letter {name}"]
 
     def test_nothing_wrong_says_so(self) -> None:
         page = text(console_for("auditor").get(TROUBLE))

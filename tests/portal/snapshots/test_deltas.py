@@ -17,7 +17,7 @@ from gateway_hooks.contract.snapshot_delta import applied, decode_delta
 from gateway_hooks.snapshot_store import SnapshotStore, catch_up
 from portal.adapters.models import Alias
 from portal.snapshots import services, versions
-from portal.snapshots.delivery import held_version
+from portal.snapshots.delivery import held
 from portal.snapshots.models import PendingChange, PublishedSnapshot
 from portal.tenants.models import ApiKey, Tenant
 from tests import factories
@@ -65,7 +65,7 @@ def test_a_change_of_one_tenant_is_delivered_as_a_delta(
 
     assert publication == services.Publication(version=2, changed=True, delivered=True)
     assert redis_client.get(keys.SNAPSHOT) == whole
-    assert held_version() == 2
+    assert held().version == 2
     assert not PendingChange.objects.exists()
     snapshot = followed(redis_client)
     assert (snapshot.version, snapshot.tenants[str(one.pk)].status) == (2, "suspended")

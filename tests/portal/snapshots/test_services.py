@@ -15,9 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from gateway_hooks.contract import keys
 from gateway_hooks.contract.snapshot import Limits, Snapshot, decode_snapshot
 from gateway_hooks.contract.snapshot_delta import applied, decode_delta
+from gateway_hooks.contract.snapshot_mark import Mark
 from portal.adapters.models import Alias
 from portal.snapshots import services, versions
-from portal.snapshots.delivery import deliver, held_version
+from portal.snapshots.delivery import deliver, held
 from portal.snapshots.models import PendingChange, PublishedSnapshot
 from portal.tenants.models import ApiKey, Tenant
 from portal.tenants.services import revoke_key, suspend
@@ -147,11 +148,11 @@ class TestPublishing:
 
         assert isinstance(raw, bytes)
         assert raw.startswith(b'{"version":1,')
-        assert held_version() == 1
+        assert held() == Mark(1, NOW)
 
     def test_an_older_version_never_replaces_a_newer_one(self, redis_client: "redis.Redis") -> None:
-        took_newer = deliver(version=10, content=b'{"version":10,"new":1}')
-        took_older = deliver(version=9, content=b'{"version":9,"old":1}')
+        took_newer = deliver(Mark(10, NOW), b'{"version":10,"new":1}')
+        took_older = deliver(Mark(9, NOW), b'{"version":9,"old":1}')
 
         assert (took_newer, took_older) == (True, False)
         assert redis_client.get(keys.SNAPSHOT) == b'{"version":10,"new":1}'
@@ -260,6 +261,7 @@ class TestRedelivery:
         self, redis_client: "redis.Redis"
     ) -> None:
         key = factories.make_key(expires_at=NOW + timedelta(minutes=1)).key
+        PendingChange.objects.create()
         services.publish(NOW)
 
         early = services.redeliver(NOW + timedelta(seconds=59))
@@ -371,7 +373,8 @@ class TestConcurrency:
     def _race(self, monkeypatch: pytest.MonkeyPatch, redis_client: "redis.Redis") -> str:
         """The slow one has read the registry before the key is revoked, and stores after the fast one."""
         key = factories.make_key().key
-        factories.make_tenant()  # so that the slow publisher has something new to say
+        factories.make_tenant()
+        PendingChange.objects.create()  # so that the slow publisher has something new to say
         has_read, may_store = threading.Event(), threading.Event()
         assemble = versions.assemble
         slow = threading.Thread(target=self._publish_slowly)

@@ -1,6 +1,7 @@
 """The tenant's tab "Configuration", and the page that tries a PII policy."""
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -36,6 +37,12 @@ def publish(tenant: Tenant, **content: Any) -> TenantConfiguration:
 
 def url(tenant: Tenant, rest: str = "") -> str:
     return f"/tenants/tenant/{tenant.pk}/configuration/{rest}"
+
+
+def seen(page: Any) -> str:
+    found = re.search(r'name="seen" value="([0-9a-f]{64})"', text(page))
+    assert found, "the page says nothing of what it shows"
+    return found[1]
 
 
 def draft_form(**changes: Any) -> dict[str, Any]:
@@ -115,7 +122,7 @@ class TestTheDraft:
         saved = console.post(url(tenant, "draft/"), values, follow=True)
         unchanged = configurations.published(tenant)
         question = console.get(url(tenant, "publish/"))
-        console.post(url(tenant, "publish/"))
+        console.post(url(tenant, "publish/"), {"seen": seen(question)})
         published = configurations.published(tenant)
         console.post(url(tenant, "1/restore/"))
         restored = configurations.published(tenant)
@@ -143,6 +150,63 @@ class TestTheDraft:
         }
         assert restored is not None
         assert (restored.number, restored.content) == (3, {"system_prompt": "Old."})
+
+    def test_only_what_was_looked_at_is_published(self) -> None:
+        tenant = factories.make_tenant()
+        configurations.save_draft(
+            tenant=tenant, content={"system_prompt": "Reviewed."}, now=clock.now(), user=None
+        )
+        console = console_for("customer-success")
+        looked = seen(console.get(url(tenant, "publish/")))
+        configurations.save_draft(tenant=tenant, content={"pii": None}, now=clock.now(), user=None)
+
+        stale = console.post(url(tenant, "publish/"), {"seen": looked}, follow=True)
+        blind = console.post(url(tenant, "publish/"), follow=True)
+        before = configurations.published(tenant)
+        console.post(url(tenant, "publish/"), {"seen": seen(stale)})
+        after = configurations.published(tenant)
+
+        assert before is None
+        for page in (stale, blind):
+            assert "changed after this page was shown" in text(page)
+            assert "Publish configuration" in text(page)
+        assert after is not None
+        assert after.content == {"pii": None}
+
+    def test_a_roll_back_meanwhile_has_the_draft_looked_at_again(self) -> None:
+        tenant = factories.make_tenant()
+        publish(tenant, max_output_tokens=1)
+        publish(tenant, max_output_tokens=2)
+        configurations.save_draft(tenant=tenant, content={"max_output_tokens": 3}, now=clock.now(), user=None)
+        console = console_for("customer-success")
+        looked = seen(console.get(url(tenant, "publish/")))
+        console.post(url(tenant, "1/restore/"))
+
+        stale = console.post(url(tenant, "publish/"), {"seen": looked}, follow=True)
+
+        assert "changed after this page was shown" in text(stale)
+
+    def test_a_colleagues_draft_is_not_overwritten_unseen(self) -> None:
+        tenant = factories.make_tenant()
+        console = console_for("customer-success")
+        looked = seen(console.get(url(tenant, "draft/")))
+        configurations.save_draft(
+            tenant=tenant, content={"system_prompt": "Theirs."}, now=clock.now(), user=None
+        )
+        mine = draft_form(system_prompt="Mine.", seen=looked)
+
+        stale = console.post(url(tenant, "draft/"), mine)
+        kept = configurations.draft_of(tenant)
+        console.post(url(tenant, "draft/"), mine | {"seen": seen(stale)})
+        replaced = configurations.draft_of(tenant)
+
+        assert stale.status_code == 422
+        assert "Somebody else changed this draft" in text(stale)
+        assert "Mine." in text(stale)
+        assert kept is not None
+        assert kept.content == {"system_prompt": "Theirs."}
+        assert replaced is not None
+        assert replaced.content == {"system_prompt": "Mine."}
 
     def test_what_is_stored_comes_back_into_the_editor_unchanged(self) -> None:
         tenant = factories.make_tenant()

@@ -1,5 +1,6 @@
 """The pages of token issuers, apps' limits and keys' restrictions."""
 
+import json
 import logging
 from typing import Any
 
@@ -126,6 +127,47 @@ class TestIssuers:
         assert (issuer.name, issuer.issuer) == ("Renamed", "https://new.example.com/")
         assert issuer.requests_per_minute == 5
         assert issuer.sealed_secrets == before
+
+    def test_a_form_that_was_open_for_long_brings_no_removed_key_back(self) -> None:
+        old, new = ({"kty": "RSA", "n": name, "e": "AQAB", "kid": name} for name in ("old", "new"))
+        issuer = make_issuer(algorithms=["RS256"], secret="", jwks_url="https://x.example/jwks", jwks=[old])
+        console = console_for("customer-success")
+        url = f"/tenants/tokenissuer/{issuer.pk}/change/"
+        shown = text(console.get(url))
+        TokenIssuer.objects.filter(pk=issuer.pk).update(jwks=[new], max_age_seconds=60)
+        values = issuer_form(
+            issuer.app,
+            name="Renamed",
+            algorithms=["RS256"],
+            jwks=json.dumps([old]),
+            jwks_url=issuer.jwks_url,
+            max_age_seconds=60,
+        )
+        del values["secret"], values["tenant"]
+
+        answer = console.post(url, values)
+        saved = TokenIssuer.objects.get()
+        moved = console.post(url, values | {"jwks_url": "https://y.example/jwks"})
+
+        assert "Read from the address" in shown
+        assert (answer.status_code, saved.name, saved.jwks) == (302, "Renamed", [new])
+        assert (moved.status_code, TokenIssuer.objects.get().jwks) == (302, [])
+
+    def test_without_its_address_the_keys_are_given_by_hand(self) -> None:
+        key = {"kty": "RSA", "n": "x", "e": "AQAB", "kid": "one"}
+        issuer = make_issuer(algorithms=["RS256"], secret="", jwks_url="https://x.example/jwks", jwks=[key])
+        console = console_for("customer-success")
+        url = f"/tenants/tokenissuer/{issuer.pk}/change/"
+        values = issuer_form(issuer.app, algorithms=["RS256"])
+        del values["secret"], values["tenant"]
+
+        refused = console.post(url, values)
+        console.post(url, values | {"jwks": json.dumps([key | {"kid": "two"}])})
+
+        assert "Give the public keys" in text(refused)
+        assert "readonly" not in text(refused).partition('name="jwks"')[2].partition(">")[0]
+        saved = TokenIssuer.objects.get()
+        assert (saved.jwks_url, saved.jwks[0]["kid"]) == ("", "two")
 
     def test_its_secret_is_rotated_and_a_short_one_is_refused(self) -> None:
         issuer = make_issuer()

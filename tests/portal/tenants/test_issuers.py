@@ -3,11 +3,12 @@
 import json
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 from gateway_hooks.contract.sealing import SealingError, issuer_purpose, open_sealed, parse_sealing_keys
 from portal.snapshots.services import build_snapshot
@@ -51,8 +52,25 @@ def opened(issuer: TokenIssuer) -> list[str]:
     return [open_sealed(one, parse_sealing_keys(KEYRING), purpose=purpose) for one in issuer.sealed_secrets]
 
 
+def make_addressed(name: str, **changes: Any) -> TokenIssuer:
+    return make_issuer(
+        algorithms=["EdDSA"], name=name, issuer=name, jwks_url=f"https://{name}.example/jwks", **changes
+    )
+
+
 @pytest.mark.django_db
 class TestKeeping:
+    def test_a_longer_digest_needs_a_longer_secret_first(self) -> None:
+        issuer = make_issuer(secret=SECRET[:32])
+
+        with pytest.raises(TenantError) as refused:
+            issuers.change_issuer(issuer, algorithms=["HS512"])
+        issuers.rotate_secret(issuer=issuer, secret=SECRET * 2, keep_previous=False)
+        changed = issuers.change_issuer(issuer, algorithms=["HS512"])
+
+        assert refused.value.code == "issuer_secret_short"
+        assert changed.algorithms == ["HS512"]
+
     def test_a_shared_secret_is_sealed_for_its_tenant_alone(self) -> None:
         issuer = make_issuer()
 
@@ -223,6 +241,10 @@ class TestFetching:
             ("https://localhost/keys", "jwks_private_address"),
             ("https://[::1]/keys", "jwks_private_address"),
             ("https://[::ffff:10.0.0.1]/keys", "jwks_private_address"),
+            ("https://[64:ff9b::a9fe:a9fe]/keys", "jwks_private_address"),
+            ("https://[64:ff9b:1::a9fe:a9fe]/keys", "jwks_private_address"),
+            ("https://[fec0::1]/keys", "jwks_private_address"),
+            ("https://[::127.0.0.1]/keys", "jwks_private_address"),
             ("https://169.254.169.254/latest/meta-data/", "jwks_private_address"),
             ("https://10.1.2.3/keys", "jwks_private_address"),
             ("https://0.0.0.0/keys", "jwks_private_address"),
@@ -240,9 +262,101 @@ class TestFetching:
 
         assert refused.value.code == code
 
+    def test_a_look_up_that_takes_too_long_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        over = Event()
+        monkeypatch.setattr(jwks, "LOOK_UP_SECONDS", 0.01)
+        monkeypatch.setattr(jwks.socket, "getaddrinfo", lambda *_args, **_options: over.wait(30) and [])
+
+        with pytest.raises(TenantError) as refused:
+            fetch_jwks("https://slow.example/keys", allowed=INSIDE)
+        over.set()
+
+        assert refused.value.code == "jwks_unreachable"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_runs_beside_each_other_ask_each_address_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        make_addressed(f"i{number}")
+    asked: list[str] = []
+    start = Barrier(2)
+
+    def fetch(url: str, **_options: Any) -> list[Any]:
+        asked.append(url)
+        return [KEY]
+
+    def run() -> None:
+        start.wait(10)
+        issuers.refresh_due_jwks(NOW)
+        connection.close()
+
+    monkeypatch.setattr(issuers, "fetch_jwks", fetch)
+    runs = [Thread(target=run) for _ in range(2)]
+    for one in runs:
+        one.start()
+    for one in runs:
+        one.join(30)
+
+    assert len(asked) == len(set(asked)) == 6
+
 
 @pytest.mark.django_db
 class TestRefreshing:
+    def test_a_run_ends_when_its_time_is_over_and_the_next_goes_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(9):
+            make_addressed(f"i{number}")
+        seconds, asked = [0.0], []
+
+        def slow(url: str, **_options: Any) -> list[Any]:
+            asked.append(url)
+            seconds[0] += 5.0
+            message = "It did not answer."
+            raise TenantError(message, code="jwks_unreachable")
+
+        monkeypatch.setattr(issuers, "fetch_jwks", slow)
+        issuers.refresh_due_jwks(NOW, elapsed=lambda: seconds[0])
+        first = len(asked)
+        issuers.refresh_due_jwks(NOW + timedelta(seconds=30), elapsed=lambda: seconds[0])
+        issuers.refresh_due_jwks(NOW + timedelta(seconds=60), elapsed=lambda: seconds[0])
+
+        assert first == 4
+        assert len(asked) == len(set(asked)) == 9
+
+    def test_an_address_that_fails_is_asked_less_often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_addressed("i")
+        at: list[int] = []
+        minute = 0
+
+        def fetch(_url: str, **_options: Any) -> list[Any]:
+            at.append(minute)
+            if minute == 0:
+                return [KEY]
+            message = "It did not answer."
+            raise TenantError(message, code="jwks_unreachable")
+
+        monkeypatch.setattr(issuers, "fetch_jwks", fetch)
+        for minute in range(0, 240, 5):
+            issuers.refresh_due_jwks(NOW + timedelta(minutes=minute))
+
+        assert at == [0, 5, 10, 20, 40, 80, 140, 200]
+
+    def test_another_address_forgets_the_keys_of_the_one_before(self) -> None:
+        issuer = make_addressed("i", jwks=[KEY])
+
+        moved = issuers.change_issuer(issuer, jwks_url="https://new.example/jwks")
+
+        assert moved.jwks == []
+
+    def test_keys_are_not_set_beside_an_address(self) -> None:
+        issuer = make_addressed("i")
+
+        with pytest.raises(TenantError) as refused:
+            issuers.change_issuer(issuer, jwks=[KEY])
+
+        assert refused.value.code == "issuer_keys_fetched"
+
     def test_new_keys_are_taken_and_a_failure_keeps_the_old_ones_and_says_why(
         self, server: Any, settings: Any
     ) -> None:

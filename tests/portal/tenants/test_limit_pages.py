@@ -175,6 +175,25 @@ class TestBars:
 
         assert "There are more" in text(page)
 
+    def test_a_raise_that_the_usual_limit_has_overtaken_is_not_shown_as_the_limit(self) -> None:
+        tenant = make_tenant()
+        now = clock.now()
+        raise_limit(
+            tenant=tenant,
+            limit="requests_per_minute",
+            value=90,
+            until=now + timedelta(days=1),
+            reason="x",
+            now=now,
+            user=None,
+        )
+        Tenant.objects.filter(pk=tenant.pk).update(requests_per_minute=500)
+
+        page = text(console_for("customer-success").get(f"/tenants/tenant/{tenant.pk}/limits/now/"))
+
+        assert "500 requests" in page
+        assert "90 requests" not in page
+
     def test_an_unknown_tenant_is_not_found(self) -> None:
         url = "/tenants/tenant/00000000-0000-0000-0000-000000000000/limits/"
 

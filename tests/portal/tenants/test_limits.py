@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.tenants.limits import NAMES, effective_limits, one_limit, own_limits, tenant_limits, to_micro
+from portal.tenants.limits import (
+    NAMES,
+    effective_limits,
+    one_limit,
+    own_limits,
+    raised_to,
+    tenant_limits,
+    to_micro,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,17 @@ def test_gateways_read_the_same_limits_with_money_exact_in_micro(tenant: Values,
     assert limits.kv_bytes == chosen("kv_budget_mib", 1 << 20)
     assert limits.context_tokens == chosen("context_tokens", 1)
     assert own_limits(Values()) == type(limits)()
+
+
+@given(usual=numbers | money, value=numbers | money)
+def test_a_raise_never_lowers_and_what_is_not_limited_stays_so(
+    usual: Decimal | int | None, value: Decimal | int | None
+) -> None:
+    found = raised_to(usual, value)
+
+    assert (found is None) is (usual is None)
+    assert usual is None or found in {usual, value}
+    assert usual is None or found is None or found >= max(usual, value or 0)
 
 
 @given(name=st.sampled_from(NAMES), value=st.integers(1, 2**31 - 1))

@@ -121,7 +121,6 @@ class TestRefusalWords:
             refused_asked=2_000,
         )
         memory = refused(reason="kv_budget", refused_scope="key.abc", refused_limit=64 << 20)
-
         token = refused(reason="kv_budget", refused_scope="key.jwt-1-2", refused_limit=64 << 20)
 
         assert "5.000000 USD" in refusal_words(money, "USD")

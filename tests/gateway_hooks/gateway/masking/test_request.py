@@ -202,6 +202,17 @@ def test_ids_and_names_pass_as_they_are():
             "response_format",
             {"type": "json_schema", "json_schema": {"name": "n", "schema": {"pattern": EMAIL}}},
         ),
+        *(
+            (
+                "tools",
+                [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": limit}}}}],
+            )
+            for limit in (
+                {"minimum": 4111111111111111},
+                {"maximum": 4.111111111111111e15},
+                {"default": {"n": 4111111111111111}},
+            )
+        ),
     ],
 )
 def test_a_name_that_would_have_to_be_masked_is_refused_by_parameter_not_by_value(field: str, value: Any):
@@ -212,6 +223,33 @@ def test_a_name_that_would_have_to_be_masked_is_refused_by_parameter_not_by_valu
 
     assert (caught.value.code, caught.value.param) == (Code.PII_UNMASKABLE, field)
     assert "quist" not in caught.value.message
+
+
+def test_an_id_that_holds_a_value_becomes_the_same_one_in_all_its_places():
+    call = {"id": f"call-{EMAIL}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = {
+        "model": "support",
+        "messages": [
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call-{EMAIL}", "content": "fine"},
+        ],
+    }
+
+    said, told = masked("/v1/chat/completions", body)["messages"]
+
+    assert EMAIL not in json.dumps([said, told])
+    assert said["tool_calls"][0]["id"] == told["tool_call_id"]
+
+
+@pytest.mark.parametrize("number", ["4111111111111111.0", "4.111111111111111e15", "4111111111111111.00E0"])
+def test_a_number_is_seen_however_json_writes_it(number: str):
+    content = f'{{"paid": 12.5, "card": {number}}}'
+    body = {"model": "support", "messages": [{"role": "tool", "tool_call_id": "c", "content": content}]}
+
+    sent = json.loads(masked("/v1/chat/completions", body)["messages"][0]["content"])
+
+    assert sent["paid"] == 12.5
+    assert sent["card"].startswith("<CREDIT_CARD_")
 
 
 @pytest.mark.parametrize(("path", "field"), [("/v1/completions", "prompt"), ("/v1/embeddings", "input")])
