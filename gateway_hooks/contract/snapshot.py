@@ -43,7 +43,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TemporaryLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """In ``[starts_at, until)`` those of ``limits`` that are set replace the tenant's. Gateways end it."""
+    """In ``[starts_at, until)`` those of ``limits`` hold that are more than the tenant's. Gateways end it."""
 
     id: str
     limits: Limits

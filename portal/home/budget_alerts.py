@@ -8,9 +8,11 @@ from django.urls import reverse
 from portal.billing.models import BudgetAlert
 from portal.billing.months import day_of, month_of
 from portal.home.matters import SHOWN, Level, Matter
-from portal.tenants.models import App
+from portal.tenants.models import App, TokenIssuer
 
 ALL, MUCH = 100, 80
+ISSUER = "jwt-"
+"""A token issuer stands where a key does, under this and its id."""
 _ZONES = (timedelta(hours=-12), timedelta(), timedelta(hours=14))
 """Somewhere it is still yesterday or already tomorrow."""
 
@@ -24,9 +26,9 @@ def budget_matters(now: datetime) -> Iterator[Matter]:
     )
     alerts = BudgetAlert.objects.filter(pk__in=highest.values("pk")).select_related("tenant")
     shown = list(alerts.order_by("-percent", "-at")[: SHOWN + 1])
-    apps = _app_names(shown)
+    names = _names(shown)
     for alert in shown[:SHOWN]:
-        yield _matter(alert, apps)
+        yield _matter(alert, names)
     if len(shown) > SHOWN:
         yield Matter(
             "warning",
@@ -38,13 +40,13 @@ def budget_matters(now: datetime) -> Iterator[Matter]:
         )
 
 
-def _matter(alert: BudgetAlert, apps: dict[str, str]) -> Matter:
+def _matter(alert: BudgetAlert, names: dict[str, str]) -> Matter:
     level: Level = "critical" if alert.percent >= ALL else "warning" if alert.percent >= MUCH else "info"
     span = "daily" if len(alert.period) == len("2026-01-31") else "monthly"
     return Matter(
         level,
         "notifications",
-        f"{_owner(alert, apps)} reached {alert.percent} % of its {span} spend limit",
+        f"{_owner(alert, names)} reached {alert.percent} % of its {span} spend limit",
         f"{alert.spent:,.2f} of {alert.limit:,.2f} in {alert.period}, "
         f"at {alert.at:%d %b %H:%M} UTC." + (" Its requests are refused." if alert.percent >= ALL else ""),
         reverse("admin:tenants_tenant_change", args=[alert.tenant_id]),
@@ -52,17 +54,24 @@ def _matter(alert: BudgetAlert, apps: dict[str, str]) -> Matter:
     )
 
 
-def _owner(alert: BudgetAlert, apps: dict[str, str]) -> str:
+def _owner(alert: BudgetAlert, names: dict[str, str]) -> str:
     kind, _, one = alert.scope.partition(".")
     match kind:
         case "app":
-            return f"{alert.tenant.name} / {apps.get(one, one)}"
+            return f"{alert.tenant.name} / {names.get(one, one)}"
+        case "key" if one.startswith(ISSUER):
+            return f"{alert.tenant.name}'s token issuer {names.get(one, one)}"
         case "key":
             return f"{alert.tenant.name}'s key {one}"
         case _:
             return alert.tenant.name
 
 
-def _app_names(alerts: list[BudgetAlert]) -> dict[str, str]:
-    ids = [alert.scope.removeprefix("app.") for alert in alerts if alert.scope.startswith("app.")]
-    return {str(app.pk): app.name for app in App.objects.filter(pk__in=ids)}
+def _names(alerts: list[BudgetAlert]) -> dict[str, str]:
+    """Of apps and token issuers, by what stands in a scope after its kind."""
+    ones = {alert.scope.partition(".")[2] for alert in alerts}
+    issuers = TokenIssuer.objects.filter(
+        pk__in=[one[len(ISSUER) :] for one in ones if one.startswith(ISSUER)]
+    )
+    apps = App.objects.filter(pk__in=[alert.scope[4:] for alert in alerts if alert.scope.startswith("app.")])
+    return {str(app.pk): app.name for app in apps} | {f"{ISSUER}{one.pk}": one.name for one in issuers}
