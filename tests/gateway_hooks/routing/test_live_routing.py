@@ -254,7 +254,8 @@ def test_a_request_that_crashes_workers_twice_is_refused_everywhere_until_it_is_
     )
     refused = customer.client.post(CHAT, json=poison)
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "poison_request")
-    assert customer.chat("something else").status_code == 200
+    # The workers that died are back, but a gateway asks them again only once they answer its health checks.
+    wait_for(lambda: customer.chat("something else").status_code == 200, seconds=10, what="others are served")
     assert not any(worker.is_dead for worker in fleet.workers.values())
 
     (name, raw), *_ = fleet.redis.hgetall(DEAD_LETTERS).items()
