@@ -102,7 +102,7 @@ class Gateways:
 
 def limits(dice: random.Random, *, tight: bool) -> Limits:
     """Some of each kind, so that every kind is the one that binds somewhere."""
-    scale = 1 if tight else 3
+    scale = 4 if tight else 10
     return Limits(
         requests_per_minute=dice.choice([None, 8 * scale, 25 * scale]),
         tokens_per_minute=dice.choice([None, 1500 * scale, 6000 * scale]),
