@@ -90,7 +90,7 @@ def load(folder: Path) -> ModelTokenizer:
 def _tokenizer(path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
+    except Exception as error:  # the Rust library raises nothing more exact
         message = f"{path} is no tokenizer"
         raise TokenizerError(message) from error
     tokenizer.no_truncation()
